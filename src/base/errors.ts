@@ -1,0 +1,169 @@
+// Owns the one table of operating errors: what callers may do about each, its errno for kernels and
+// its number on the wire. Callers switch on `code`, never on text.
+// Invariant: a number is never reused, so that version N-1 reads the errors of version N.
+
+/** Where a retry makes sense: nowhere, at the same place later, at another replica, after new facts. */
+export type Retry = 'never' | 'later' | 'other-peer' | 'refresh'
+
+interface ErrorRow {
+  readonly wire: number
+  readonly retry: Retry
+  readonly errno: string
+  /** What happened and what it means for the data, for a person. */
+  readonly says: string
+  /** What a person can do about it. */
+  readonly cure: string
+}
+
+export const ERRORS = {
+  INTERNAL: {
+    wire: 1,
+    retry: 'never',
+    errno: 'EIO',
+    says: 'The server met a bug and refused the request; nothing was changed by it.',
+    cure: 'Read the log of the server that answered and report it.',
+  },
+  INVALID_ARGUMENT: {
+    wire: 2,
+    retry: 'never',
+    errno: 'EINVAL',
+    says: 'The request is not of a form that the server accepts; nothing was changed.',
+    cure: 'Correct the request as the detail says.',
+  },
+  NOT_LEADER: {
+    wire: 3,
+    retry: 'other-peer',
+    errno: 'EAGAIN',
+    says: 'This replica does not lead the copyset; it did nothing with the request.',
+    cure: 'Ask the leader that the answer names, or each member in turn.',
+  },
+  NO_SUCH_GROUP: {
+    wire: 4,
+    retry: 'refresh',
+    errno: 'ESTALE',
+    says: 'This server holds no replica of that copyset.',
+    cure: 'Ask the metadata service where the copyset is now.',
+  },
+  OVERLOADED: {
+    wire: 5,
+    retry: 'later',
+    errno: 'EAGAIN',
+    says: 'The server has as much in flight as it may; it did nothing with the request.',
+    cure: 'Wait as long as the hint says; if it lasts, add servers or lower the load.',
+  },
+  DEADLINE_EXCEEDED: {
+    wire: 6,
+    retry: 'later',
+    errno: 'ETIMEDOUT',
+    says: 'No answer came in time; a write may or may not have taken effect.',
+    cure: 'Look at what the server waits for; reads may simply be repeated.',
+  },
+  DISCONNECTED: {
+    wire: 7,
+    retry: 'other-peer',
+    errno: 'ECONNRESET',
+    says: 'The connection broke; a write in flight may or may not have taken effect.',
+    cure: 'Check that the server runs and that the network reaches it.',
+  },
+  CLOSED: {
+    wire: 8,
+    retry: 'never',
+    errno: 'ESHUTDOWN',
+    says: 'This part is shutting down and takes no new work.',
+    cure: 'Ask another server, or wait until it has started again.',
+  },
+  CORRUPT: {
+    wire: 9,
+    retry: 'other-peer',
+    errno: 'EIO',
+    says: 'Bytes failed their checksum or have an impossible value; they were not used.',
+    cure: 'Another replica serves meanwhile; let the damaged one be rebuilt.',
+  },
+  DISK_FAILED: {
+    wire: 10,
+    retry: 'other-peer',
+    errno: 'EIO',
+    says: 'The disk returned an error; the server stopped using it before anything unsafe was said.',
+    cure: 'Look at the kernel log and replace the disk; the copysets are rebuilt elsewhere.',
+  },
+  NO_SPACE: {
+    wire: 11,
+    retry: 'later',
+    errno: 'ENOSPC',
+    says: 'The disk is full; the write was not accepted and nothing acknowledged is lost.',
+    cure: 'Free space or add a disk, then the write goes through.',
+  },
+  PROPOSAL_DROPPED: {
+    wire: 12,
+    retry: 'later',
+    errno: 'EAGAIN',
+    says: 'The leader changed before the write was decided; it may or may not take effect.',
+    cure: 'Repeat it where repeating is safe.',
+  },
+  VERSION_MISMATCH: {
+    wire: 13,
+    retry: 'never',
+    errno: 'EPROTONOSUPPORT',
+    says: 'The two sides speak no common version of the protocol.',
+    cure: 'Upgrade the older side; versions next to each other work together.',
+  },
+  MEMBERSHIP_BUSY: {
+    wire: 14,
+    retry: 'later',
+    errno: 'EBUSY',
+    says: 'Another membership change of this copyset is under way.',
+    cure: 'Wait until it has ended, then ask again.',
+  },
+  UNKNOWN_METHOD: {
+    wire: 15,
+    retry: 'never',
+    errno: 'ENOSYS',
+    says: 'The server does not know this method.',
+    cure: 'Upgrade the server, or check that the address is the right one.',
+  },
+  WRONG_CLUSTER: {
+    wire: 16,
+    retry: 'never',
+    errno: 'EINVAL',
+    says: 'The server belongs to another cluster; nothing was sent to it.',
+    cure: 'Correct the address or the cluster id of this side.',
+  },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERRORS
+
+const BY_WIRE = new Map<number, ErrorCode>(
+  Object.entries(ERRORS).map(([code, row]) => [row.wire, code as ErrorCode]),
+)
+
+/** The code of a number from the wire; one of a newer version that is not known here is INTERNAL. */
+export function errorCodeOfWire(wire: number): ErrorCode {
+  return BY_WIRE.get(wire) ?? 'INTERNAL'
+}
+
+export type ErrorDetail = Readonly<Record<string, string | number | boolean>>
+
+/** An error of operation, which callers handle by its code. `detail` is for logs and messages only. */
+export class LemnisError extends Error {
+  override readonly name = 'LemnisError'
+  readonly code: ErrorCode
+  readonly detail: ErrorDetail
+
+  constructor(code: ErrorCode, detail: ErrorDetail = {}, cause?: unknown) {
+    const facts = Object.entries(detail).map(([key, value]) => `${key}=${value}`)
+    const suffix = facts.length === 0 ? '' : ` (${facts.join(', ')})`
+    super(`${code}: ${ERRORS[code].says}${suffix}`, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.detail = detail
+  }
+
+  get retry(): Retry {
+    return ERRORS[this.code].retry
+  }
+}
+
+/** What was thrown, as a LemnisError; anything else is a bug of ours and becomes INTERNAL. */
+export function asLemnisError(thrown: unknown): LemnisError {
+  if (thrown instanceof LemnisError) return thrown
+  return new LemnisError('INTERNAL', { thrown: String(thrown) }, thrown)
+}
