@@ -61,7 +61,10 @@ export const COUNTERS = {
     help: 'Requests not executed because their time was up when they were whole.',
     label: null,
   },
-  rpc_replies_unexpected_total: { help: 'Answers to no waiting call: late or double.', label: null },
+  rpc_replies_unexpected_total: {
+    help: 'Answers to no waiting call: late or double.',
+    label: null,
+  },
   rpc_notes_dropped_total: { help: 'Notes not sent or not handled.', label: 'reason' },
   raftlog_batches_total: { help: 'Batches appended, each one gathered write.', label: null },
   raftlog_records_total: { help: 'Records appended.', label: null },

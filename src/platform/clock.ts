@@ -1,0 +1,52 @@
+// Owns time by Node: performance.now, setTimeout, setImmediate.
+// Invariant: a timer never fires before its delay has passed on monotonicMs(). Node's own may, by up
+// to a millisecond: libuv rounds the loop's time down to whole milliseconds, so what is early waits on.
+
+import type { Clock, Timer } from '../env/clock.ts'
+
+/** setTimeout takes 31 bits; a longer delay is reached in several steps. */
+const STEP_MS_MAX = 0x7fff_ffff
+
+class NodeTimer implements Timer {
+  readonly #dueMs: number
+  readonly #fire: () => void
+  #handle: NodeJS.Timeout
+
+  constructor(dueMs: number, delayMs: number, fire: () => void) {
+    this.#dueMs = dueMs
+    this.#fire = fire
+    this.#handle = this.#arm(delayMs)
+  }
+
+  cancel(): void {
+    clearTimeout(this.#handle)
+  }
+
+  #arm(delayMs: number): NodeJS.Timeout {
+    return setTimeout(() => this.#rang(), Math.min(Math.ceil(delayMs), STEP_MS_MAX))
+  }
+
+  #rang(): void {
+    const leftMs = this.#dueMs - performance.now()
+    if (leftMs <= 0) this.#fire()
+    else this.#handle = this.#arm(leftMs)
+  }
+}
+
+export class NodeClock implements Clock {
+  monotonicMs(): number {
+    return performance.now()
+  }
+
+  wallMs(): number {
+    return Date.now()
+  }
+
+  after(delayMs: number, fire: () => void): Timer {
+    return new NodeTimer(performance.now() + delayMs, delayMs, fire)
+  }
+
+  soon(fire: () => void): void {
+    setImmediate(fire)
+  }
+}
