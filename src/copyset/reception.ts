@@ -1,0 +1,86 @@
+// Owns the taking in of Raft snapshots: one at a time for each replica, the newest offer replacing an
+// older one. Nothing is visible to the state machine's readers before the last call installs it.
+
+import { EMPTY } from '../base/bytes.ts'
+import { LemnisError } from '../base/errors.ts'
+import type { Replica } from './replica.ts'
+import type { GroupId } from './replica-id.ts'
+import type { SnapshotSink } from './state-machine.ts'
+import {
+  decodeBegin,
+  decodeFinish,
+  decodeItems,
+  decodePiece,
+  encodeTransferId,
+  encodeWanted,
+  type TransferBegin,
+} from './transfer-codec.ts'
+
+interface Reception {
+  readonly transfer: number
+  readonly begin: TransferBegin
+  readonly replica: Replica
+  readonly sink: SnapshotSink
+}
+
+interface Answer {
+  readonly body: Uint8Array
+  readonly payload: Uint8Array
+}
+
+const DONE: Answer = { body: EMPTY, payload: EMPTY }
+
+export class Receptions {
+  readonly #replicaOf: (group: GroupId) => Replica | undefined
+  readonly #receptions = new Map<GroupId, Reception>()
+  #nextTransfer = 1
+
+  constructor(replicaOf: (group: GroupId) => Replica | undefined) {
+    this.#replicaOf = replicaOf
+  }
+
+  async begin(body: Uint8Array, payload: Uint8Array): Promise<Answer> {
+    const begin = decodeBegin(body)
+    const items = decodeItems(payload)
+    const replica = this.#replicaOf(begin.group)
+    if (replica === undefined || replica.id !== begin.to) throw new LemnisError('NO_SUCH_GROUP')
+    if (replica.installing) throw new LemnisError('OVERLOADED', { reason: 'installing' })
+    const { term, commit } = replica.status()
+    if (begin.term < term) throw new LemnisError('NOT_LEADER', { term })
+    if (begin.mark.index <= commit) return { body: encodeTransferId(0), payload: EMPTY }
+    const transfer = this.#nextTransfer++
+    const sink = await replica.machine.receive(begin.mark.index, items)
+    this.#receptions.set(begin.group, { transfer, begin, replica, sink })
+    const wanted = sink.wanted.map(({ id }) => ({ id, resumeAt: sink.resumeAt(id) }))
+    return { body: encodeTransferId(transfer), payload: encodeWanted(wanted) }
+  }
+
+  async piece(body: Uint8Array, payload: Uint8Array): Promise<Answer> {
+    const { group, transfer, item, at } = decodePiece(body)
+    await this.#find(group, transfer).sink.write(item, at, payload)
+    return DONE
+  }
+
+  async finish(body: Uint8Array): Promise<Answer> {
+    const { group, transfer } = decodeFinish(body)
+    const { begin, replica, sink } = this.#find(group, transfer)
+    this.#receptions.delete(group)
+    const { from, to, term, mark } = begin
+    const installed = await replica.install(sink, { kind: 'snapshot', from, to, term, mark })
+    if (!installed) await sink.abort()
+    return DONE
+  }
+
+  #find(group: GroupId, transfer: number): Reception {
+    const reception = this.#receptions.get(group)
+    if (reception === undefined || reception.transfer !== transfer || reception.replica.closed) {
+      throw new LemnisError('CLOSED', { reason: 'another transfer took its place' })
+    }
+    return reception
+  }
+
+  /** The replica goes away; what was staged goes with its machine. */
+  forget(group: GroupId): void {
+    this.#receptions.delete(group)
+  }
+}

@@ -1,0 +1,169 @@
+// Owns the sending of Raft snapshots: offers the state's list of items, sends those that the receiver
+// wants (from where an earlier attempt stopped), and asks it to install them. All transfers of a host
+// share one rate. A transfer that fails is reported to the core, which tries again when it probes.
+
+import type { LemnisError } from '../base/errors.ts'
+import { asLemnisError } from '../base/errors.ts'
+import type { Env } from '../env/env.ts'
+import { METHODS } from '../format/methods.ts'
+import type { Observer } from '../observe/observe.ts'
+import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
+import type { RpcClient } from '../rpc/client.ts'
+import type { HostConfig } from './config.ts'
+import { RateLimit } from './rate.ts'
+import type { Replica } from './replica.ts'
+import type { GroupId } from './replica-id.ts'
+import type { SnapshotSource } from './state-machine.ts'
+import {
+  decodeTransferId,
+  decodeWanted,
+  encodeBegin,
+  encodeFinish,
+  encodeItems,
+  encodePiece,
+  type TransferWanted,
+} from './transfer-codec.ts'
+
+/** A transfer under way, for people. */
+export interface TransferProgress {
+  readonly group: GroupId
+  readonly to: ReplicaId
+  readonly sinceMs: number
+  bytesSent: number
+  bytesTotal: number
+}
+
+interface Running extends TransferProgress {
+  readonly replica: Replica
+  readonly client: RpcClient
+  failed: LemnisError | null
+}
+
+export class Transfers {
+  readonly #env: Env
+  readonly #observer: Observer
+  readonly #config: HostConfig
+  readonly #rate: RateLimit
+  readonly #running: Running[] = []
+
+  constructor(env: Env, observer: Observer, config: HostConfig) {
+    this.#env = env
+    this.#observer = observer
+    this.#config = config
+    this.#rate = new RateLimit(config.transferBytesPerSecond)
+  }
+
+  list(): readonly TransferProgress[] {
+    return this.#running
+  }
+
+  /** Sends `replica`'s state to `to`; the outcome goes to the replica's core. */
+  start(replica: Replica, to: ReplicaId, client: RpcClient | undefined): void {
+    const mark = replica.mark()
+    const same = this.#running.some((other) => other.group === replica.group && other.to === to)
+    const busy = same || this.#running.length >= this.#config.transfersAtOnceMax
+    if (client === undefined || mark === null || busy) {
+      replica.snapshotReported(to, false, 0)
+      return
+    }
+    const running: Running = {
+      group: replica.group,
+      to,
+      sinceMs: this.#env.clock.monotonicMs(),
+      bytesSent: 0,
+      bytesTotal: 0,
+      replica,
+      client,
+      failed: null,
+    }
+    this.#running.push(running)
+    const source = replica.machine.snapshot()
+    this.#run(running, mark, source).then(
+      () => this.#end(running, source, mark.index, null),
+      (error: unknown) => this.#end(running, source, 0, asLemnisError(error)),
+    )
+  }
+
+  #end(running: Running, source: SnapshotSource, index: number, error: LemnisError | null): void {
+    source.close()
+    this.#running.splice(this.#running.indexOf(running), 1)
+    const { group, to, bytesSent, bytesTotal } = running
+    const fields = { group, to, bytesSent, bytesTotal, code: error?.code ?? 'none' }
+    this.#observer.emit(error === null ? 'copyset_state_sent' : 'copyset_state_not_sent', fields)
+    running.replica.snapshotReported(to, error === null, index)
+  }
+
+  async #run(running: Running, mark: SnapshotMark, source: SnapshotSource): Promise<void> {
+    const { replica, client, group, to } = running
+    const term = replica.status().term
+    const begin = encodeBegin({ group, from: replica.id, to, term, mark })
+    const timeoutMs = this.#config.transferTimeoutMs
+    const offer = encodeItems(source.items)
+    const answer = await client.callAsync(METHODS.TRANSFER_BEGIN, begin, offer, timeoutMs)
+    const transfer = decodeTransferId(answer.body)
+    if (transfer === 0) return
+    const wanted = decodeWanted(answer.payload)
+    running.bytesTotal = bytesOf(source, wanted)
+    const flying = new Set<Promise<void>>()
+    for (const item of wanted) await this.#sendItem(running, source, transfer, item, flying)
+    await Promise.all(flying)
+    if (running.failed !== null) throw running.failed
+    await client.callAsync(METHODS.TRANSFER_FINISH, encodeFinish(group, transfer), null, timeoutMs)
+  }
+
+  async #sendItem(
+    running: Running,
+    source: SnapshotSource,
+    transfer: number,
+    item: TransferWanted,
+    flying: Set<Promise<void>>,
+  ): Promise<void> {
+    const { transferPieceBytes, transferPiecesInFlight } = this.#config
+    let at = item.resumeAt
+    for (let more = true; more; ) {
+      const bytes = await source.read(item.id, at, transferPieceBytes)
+      await this.#pay(bytes.byteLength)
+      if (flying.size >= transferPiecesInFlight) await Promise.race(flying)
+      if (running.failed !== null) throw running.failed
+      const sent = this.#sendPiece(running, transfer, item.id, at, bytes)
+      flying.add(sent)
+      void sent.then(() => flying.delete(sent))
+      at += bytes.byteLength
+      more = bytes.byteLength === transferPieceBytes
+    }
+  }
+
+  /** Never rejects: a failure is kept for whoever sends the next piece. */
+  async #sendPiece(
+    running: Running,
+    transfer: number,
+    item: number,
+    at: number,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    const body = encodePiece({ group: running.group, transfer, item, at })
+    const timeoutMs = this.#config.transferTimeoutMs
+    try {
+      await running.client.callAsync(METHODS.TRANSFER_PIECE, body, bytes, timeoutMs)
+      running.bytesSent += bytes.byteLength
+    } catch (error) {
+      running.failed ??= asLemnisError(error)
+    }
+  }
+
+  #pay(bytes: number): Promise<void> {
+    const { clock } = this.#env
+    const waitMs = this.#rate.claim(bytes, clock.monotonicMs())
+    if (waitMs === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      clock.after(waitMs, resolve)
+    })
+  }
+}
+
+function bytesOf(source: SnapshotSource, wanted: readonly TransferWanted[]): number {
+  const bytes = new Map(source.items.map((item) => [item.id, item.bytes]))
+  let total = 0
+  for (const item of wanted) total += Math.max(0, (bytes.get(item.id) ?? 0) - item.resumeAt)
+  return total
+}
