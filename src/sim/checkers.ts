@@ -1,0 +1,198 @@
+// Owns the promises of replication, checked while a run goes on: one leader a term, logs that agree up
+// to commit, no committed entry lost, states that agree at equal applied index, nothing that goes
+// back. Cheap: a replica is looked at only where it has moved, and each index is compared once a
+// replica. What clients see is judged by linearizability.ts.
+
+import type { Role } from '../raft/types.ts'
+
+/** One living replica, as its host shows it; read anew at each look. */
+export interface ObservedReplica {
+  readonly host: string
+  /** Counts the starts of its process: memory may go back between two of them. */
+  readonly life: number
+  readonly group: number
+  readonly replica: number
+  readonly role: Role
+  readonly term: number
+  readonly commit: number
+  readonly applied: number
+  readonly firstIndex: number
+  readonly lastIndex: number
+  /** Undefined for an index outside of what the log knows. */
+  termAt(index: number): number | undefined
+  /** Of the state machine at `applied`; null while the machine is busy with a snapshot. */
+  digest(): number | null
+}
+
+/** A broken promise of the system under test. */
+export class BrokenPromise extends Error {
+  override readonly name = 'BrokenPromise'
+}
+
+/** What a replica had when it was last looked at. */
+interface Seen {
+  life: number
+  replica: number
+  role: Role
+  term: number
+  commit: number
+  applied: number
+  /** Its log was compared with what is committed up to here. */
+  compared: number
+}
+
+/** What is kept of the states at past indexes; older ones have been passed by everybody who matters. */
+const DIGESTS_MAX = 4096
+
+class GroupChecker {
+  readonly #group: number
+  /** The one leader of each term. */
+  readonly #leaders = new Map<number, number>()
+  /** The term of each committed index; what was never seen is a hole. */
+  readonly #committed: number[] = []
+  readonly #digests = new Map<number, { readonly digest: number; readonly who: string }>()
+  readonly #seen = new Map<string, Seen>()
+  #commit = 0
+
+  constructor(group: number) {
+    this.#group = group
+  }
+
+  get commit(): number {
+    return this.#commit
+  }
+
+  look(now: ObservedReplica): void {
+    const seen = this.#seen.get(now.host)
+    if (seen === undefined || seen.life !== now.life || seen.replica !== now.replica) {
+      this.#meet(now)
+      return
+    }
+    const { role, term, commit, applied } = now
+    if (
+      seen.role === role &&
+      seen.term === term &&
+      seen.commit === commit &&
+      seen.applied === applied
+    ) {
+      return
+    }
+    if (term < seen.term) this.#broken(now, `term went back from ${seen.term}`)
+    if (commit < seen.commit) this.#broken(now, `commit went back from ${seen.commit}`)
+    if (applied < seen.applied) this.#broken(now, `applied went back from ${seen.applied}`)
+    this.#update(now, seen)
+  }
+
+  #meet(now: ObservedReplica): void {
+    const { life, replica, role, term, commit, applied } = now
+    const seen: Seen = { life, replica, role: 'follower', term, commit: 0, applied: 0, compared: 0 }
+    this.#seen.set(now.host, seen)
+    // After a start it may know less than before, but never something else.
+    this.#update(now, seen)
+    Object.assign(seen, { role, term, commit, applied })
+  }
+
+  #update(now: ObservedReplica, seen: Seen): void {
+    if (now.applied > now.commit) this.#broken(now, 'applied past commit')
+    if (now.commit > seen.compared) this.#compareLogs(now, seen)
+    if (now.role === 'leader' && (seen.role !== 'leader' || seen.term !== now.term)) this.#lead(now)
+    if (now.applied !== seen.applied) this.#compareStates(now)
+    seen.role = now.role
+    seen.term = now.term
+    seen.commit = now.commit
+    seen.applied = now.applied
+  }
+
+  #lead(now: ObservedReplica): void {
+    const other = this.#leaders.get(now.term)
+    if (other !== undefined && other !== now.replica) {
+      this.#broken(now, `leads term ${now.term}, as replica ${other} does`)
+    }
+    this.#leaders.set(now.term, now.replica)
+    // Leader completeness: by log matching, the last committed entry stands for all before it.
+    const expected = this.#committed[this.#commit]
+    if (expected === undefined || this.#commit < now.firstIndex) return
+    if (now.termAt(this.#commit) !== expected) {
+      this.#broken(now, `leads without committed entry ${this.#commit} of term ${expected}`)
+    }
+  }
+
+  /** As far as its log shows it: entries that came with their commit may not be handed over yet. */
+  #compareLogs(now: ObservedReplica, seen: Seen): void {
+    const from = Math.max(seen.compared + 1, now.firstIndex)
+    const to = Math.min(now.commit, now.lastIndex)
+    for (let index = from; index <= to; index++) {
+      const term = now.termAt(index)
+      if (term === undefined) this.#broken(now, `commits entry ${index} without having it`)
+      const known = this.#committed[index]
+      if (known === undefined) this.#committed[index] = term as number
+      else if (known !== term) {
+        this.#broken(now, `commits entry ${index} of term ${term}, which is of term ${known}`)
+      }
+    }
+    seen.compared = Math.max(seen.compared, to)
+    this.#commit = Math.max(this.#commit, now.commit)
+  }
+
+  #compareStates(now: ObservedReplica): void {
+    const digest = now.digest()
+    if (digest === null) return
+    const known = this.#digests.get(now.applied)
+    if (known !== undefined) {
+      if (known.digest !== digest) {
+        this.#broken(now, `has another state at entry ${now.applied} than ${known.who}`)
+      }
+      return
+    }
+    this.#digests.set(now.applied, { digest, who: now.host })
+    if (this.#digests.size > DIGESTS_MAX) {
+      for (const oldest of this.#digests.keys()) {
+        this.#digests.delete(oldest)
+        break
+      }
+    }
+  }
+
+  #broken(now: ObservedReplica, what: string): never {
+    const { host, replica, life, term, role, commit, applied, firstIndex, lastIndex } = now
+    throw new BrokenPromise(
+      `group ${this.#group}, replica ${replica} on ${host} (life ${life}, ${role} of term ${term}, ` +
+        `log ${firstIndex} to ${lastIndex}, commit ${commit}, applied ${applied}) ${what}`,
+    )
+  }
+}
+
+export class ReplicationChecker {
+  readonly #groups = new Map<number, GroupChecker>()
+
+  /** Call after each event, with every living replica. Throws a BrokenPromise. */
+  look(replicas: Iterable<ObservedReplica>): void {
+    for (const replica of replicas) this.#groupOf(replica.group).look(replica)
+  }
+
+  /** The highest index that any replica of the group was ever seen to commit. */
+  commitOf(group: number): number {
+    return this.#groupOf(group).commit
+  }
+
+  /** At the end, when everything is healed and still: all members have everything. */
+  settled(replicas: Iterable<ObservedReplica>): void {
+    for (const replica of replicas) {
+      const commit = this.commitOf(replica.group)
+      if (replica.applied >= commit) continue
+      throw new BrokenPromise(
+        `group ${replica.group}: replica ${replica.replica} on ${replica.host} has applied ` +
+          `${replica.applied} long after all was healed; entry ${commit} is committed`,
+      )
+    }
+  }
+
+  #groupOf(group: number): GroupChecker {
+    let checker = this.#groups.get(group)
+    if (checker === undefined) {
+      checker = new GroupChecker(group)
+      this.#groups.set(group, checker)
+    }
+    return checker
+  }
+}

@@ -1,0 +1,426 @@
+// Owns the replicated system that the simulator runs: hosts with real logs, wires and copyset hosts over
+// the simulated world, clients that write to a few groups, and the part of an operator, who exchanges
+// members and rebuilds what a bad disk has destroyed.
+// Invariant: a replica is founded once; a host whose disk was lost comes back without it.
+
+import { must } from '../base/assert.ts'
+import { asLemnisError, type LemnisError } from '../base/errors.ts'
+import type { Prng } from '../base/prng.ts'
+import { KIB } from '../base/units.ts'
+import { type HostConfig, hostConfig } from '../copyset/config.ts'
+import { CopysetHost } from '../copyset/host.ts'
+import type { MembershipGoal } from '../copyset/membership.ts'
+import type { Replica } from '../copyset/replica.ts'
+import { type GroupId, type HostId, hostOf, replicaIdOf } from '../copyset/replica-id.ts'
+import { kvMachines } from '../copyset/testing/kv-machines.ts'
+import { serveKv } from '../copyset/testing/kv-service.ts'
+import type { Env } from '../env/env.ts'
+import type { Observer } from '../observe/observe.ts'
+import { SILENT } from '../observe/observe.ts'
+import { membersOf } from '../raft/configuration.ts'
+import type { RaftBug, ReplicaId } from '../raft/types.ts'
+import { type RaftLogBug, raftLogConfig } from '../raftlog/config.ts'
+import { RaftLog } from '../raftlog/raftlog.ts'
+import { rpcConfig } from '../rpc/config.ts'
+import { RpcServer } from '../rpc/server.ts'
+import type { ObservedReplica } from './checkers.ts'
+import { SimClients } from './clients.ts'
+import { FAULT_KINDS, type FaultKind, type SystemActions } from './faults.ts'
+import { SimHost } from './host.ts'
+import type { SimNetwork } from './network.ts'
+import { LogPromises } from './promises.ts'
+import type { System } from './run.ts'
+import type { RegisterClient } from './workload.ts'
+import type { World } from './world.ts'
+
+export type ClusterBug = RaftBug | RaftLogBug
+
+export interface ClusterOptions {
+  readonly bugs: ReadonlySet<ClusterBug>
+  readonly faultKinds?: readonly FaultKind[]
+}
+
+const HOST_COUNT = 5
+const GROUP_COUNT = 2
+const VOTER_COUNT = 3
+const CLIENT_COUNT = 4
+const RPC_PORT = 7000
+/** Below what HOST_CONFIG allows for: clockDriftPermille is 50, one percent each way is 20. */
+const DRIFT_PPM_MAX = 10_000
+const RESTART_US = 1_000_000
+const REPAIR_GAP_US = 500_000
+const BUCKET_COUNT = 8
+
+/** A host's process, from its start to its death. */
+interface Life {
+  readonly generation: number
+  readonly host: CopysetHost
+  readonly views: Map<Replica, ObservedReplica>
+}
+
+export class SimCluster implements System {
+  readonly hosts: readonly SimHost[]
+  readonly clients: readonly RegisterClient[]
+  readonly actions: SystemActions
+  readonly faultKinds: readonly FaultKind[]
+  readonly victimCountMax = 1
+  readonly driftPpmMax = DRIFT_PPM_MAX
+  readonly #world: World
+  readonly #random: Prng
+  readonly #bugs: ReadonlySet<ClusterBug>
+  readonly #config: HostConfig
+  readonly #clientHost: SimHost
+  readonly #simClients: SimClients
+  readonly #lives = new Map<SimHost, Life>()
+  readonly #promises: ReadonlyMap<SimHost, LogPromises>
+  /** `group/host` of the founding replicas that are known to be durable. */
+  readonly #founded = new Set<string>()
+  readonly #incarnations = new Map<string, number>()
+  #repairing = false
+
+  constructor(world: World, network: SimNetwork, options: ClusterOptions) {
+    this.#world = world
+    this.#random = world.random.fork('operator')
+    this.#bugs = options.bugs
+    this.faultKinds = options.faultKinds ?? FAULT_KINDS
+    this.#config = drawConfig(world.random.fork('config'))
+    this.hosts = Array.from({ length: HOST_COUNT }, (_, i) => makeHost(world, network, `h${i + 1}`))
+    this.#promises = new Map(this.hosts.map((host) => [host, new LogPromises(host)]))
+    this.#clientHost = makeHost(world, network, 'clients')
+    this.#calmClientLinks(network)
+    this.#simClients = new SimClients({
+      world,
+      addresses: new Map(this.hosts.map((host, i) => [(i + 1) as HostId, addressOf(host)])),
+      groups: this.#groups(),
+      count: CLIENT_COUNT,
+    })
+    this.clients = this.#simClients.clients
+    this.actions = {
+      changeMembership: () => this.#changeSomeGroup(),
+      transferLeader: () => this.#transferSomeLeader(),
+    }
+  }
+
+  /**
+   * No TCP loses, doubles or swaps whole writes. Raft must survive it; a client can't tell a doubled
+   * command's refusal from its own, so its links have every fault but these.
+   */
+  #calmClientLinks(network: SimNetwork): void {
+    for (const host of this.hosts) {
+      network.links.setOwn(host.name, 'clients', {})
+      network.links.setOwn('clients', host.name, {})
+    }
+  }
+
+  #groups(): GroupId[] {
+    return Array.from({ length: GROUP_COUNT }, (_, i) => (i + 1) as GroupId)
+  }
+
+  start(): void {
+    this.#clientHost.start((env) => this.#simClients.start(env))
+    for (const host of this.hosts) {
+      host.start((env) => {
+        this.#boot(env, host).catch((error: unknown) => this.#ended(host, error))
+      })
+    }
+  }
+
+  // --- one host's program
+
+  async #boot(env: Env, host: SimHost): Promise<void> {
+    const { generation } = host
+    const self = this.#idOf(host)
+    const observer = this.#observerOf(host)
+    const rpc = rpcConfig()
+    const server = await RpcServer.listen(env, observer, addressOf(host), rpc)
+    const log = await RaftLog.open(env, observer, 'log', this.#logConfig())
+    if (!must(this.#promises.get(host), 'promises of each host').opened(log)) {
+      this.#replaceDisk(host)
+      return
+    }
+    const copysets = new CopysetHost({
+      env,
+      observer,
+      host: self,
+      config: this.#config,
+      log,
+      rpc,
+      server,
+      directory: { addressOf: (id) => addressOf(must(this.hosts[id - 1], 'a host')) },
+      machines: kvMachines(env, 'kv', { bucketCount: BUCKET_COUNT }),
+      onFenced: (error) => this.#ended(host, error),
+      bugs: this.#bugs as ReadonlySet<RaftBug>,
+    })
+    this.#lives.set(host, { generation, host: copysets, views: new Map() })
+    serveKv(copysets, server)
+    await copysets.load()
+    for (const group of this.#groups()) await this.#foundOnce(host, copysets, group)
+  }
+
+  async #foundOnce(host: SimHost, copysets: CopysetHost, group: GroupId): Promise<void> {
+    const voters = this.#founders(group)
+    const own = voters.find((voter) => hostOf(voter) === this.#idOf(host))
+    const key = `${group}/${host.name}`
+    if (own === undefined || this.#founded.has(key)) return
+    if (copysets.log.group(group).replica === 0) await copysets.found(group, own, voters)
+    this.#founded.add(key)
+  }
+
+  #founders(group: GroupId): ReplicaId[] {
+    return Array.from({ length: VOTER_COUNT }, (_, i) =>
+      replicaIdOf((((group + i) % HOST_COUNT) + 1) as HostId, 1),
+    )
+  }
+
+  #logConfig(): ReturnType<typeof raftLogConfig> {
+    const sizes = {
+      segmentBytes: 64 * KIB,
+      batchBytesMax: 32 * KIB,
+      entryBytesMax: 16 * KIB,
+      queuedBytesMax: 64 * KIB,
+      cacheBytes: 16 * KIB,
+      readBackBytes: 16 * KIB,
+      segmentsPinned: 3,
+    }
+    return raftLogConfig(sizes, this.#bugs as ReadonlySet<RaftLogBug>)
+  }
+
+  /** The process ends on a failed disk, and its supervisor starts it again. Anything else is a bug. */
+  #ended(host: SimHost, error: unknown): void {
+    const { generation } = host
+    const { code, message } = asLemnisError(error)
+    if (code === 'INTERNAL') {
+      this.#world.fail(`${host.name}: ${message}`, error)
+      return
+    }
+    this.#world.note(host.name, 'process ends', message)
+    this.#world.after(0, 'exit', () => {
+      if (host.generation !== generation) return
+      host.crash()
+      this.#world.after(RESTART_US, 'supervisor', () => {
+        if (host.state === 'down' && host.generation === generation + 1) host.start()
+      })
+    })
+  }
+
+  #observerOf(host: SimHost): Observer {
+    return {
+      ...SILENT,
+      emit: (name, fields) => {
+        const text = Object.entries(fields).map(([key, value]) => `${key}=${value}`)
+        this.#world.note(host.name, name, text.join(' '))
+      },
+    }
+  }
+
+  // --- what the checkers see
+
+  isUp(): boolean {
+    return this.#founded.size === GROUP_COUNT * VOTER_COUNT
+  }
+
+  *observe(name?: string): Iterable<ObservedReplica> {
+    for (const [host, life] of this.#lives) {
+      if (host.generation !== life.generation || (name ?? host.name) !== host.name) continue
+      for (const replica of life.host.replicas()) {
+        let view = life.views.get(replica)
+        if (view === undefined) {
+          view = new ReplicaView(host.name, life.generation, replica)
+          life.views.set(replica, view)
+        }
+        yield view
+      }
+    }
+  }
+
+  // --- the operator
+
+  #idOf(host: SimHost): HostId {
+    return (this.hosts.indexOf(host) + 1) as HostId
+  }
+
+  #liveHosts(): CopysetHost[] {
+    const lives = [...this.#lives].filter(([host, life]) => host.generation === life.generation)
+    return lives.map(([, life]) => life.host)
+  }
+
+  #leaderOf(group: GroupId): { host: CopysetHost; replica: Replica } | null {
+    let best: { host: CopysetHost; replica: Replica } | null = null
+    for (const host of this.#liveHosts()) {
+      const replica = host.replica(group)
+      if (replica === undefined || !replica.isLeader) continue
+      if (best === null || replica.term > best.replica.term) best = { host, replica }
+    }
+    return best
+  }
+
+  /** A new id on `host`, which no replica of the group has had. */
+  #newReplica(group: GroupId, host: HostId): ReplicaId {
+    const key = `${group}/${host}`
+    const incarnation = (this.#incarnations.get(key) ?? 1) + 1
+    this.#incarnations.set(key, incarnation)
+    return replicaIdOf(host, incarnation)
+  }
+
+  #changeSomeGroup(): void {
+    const group = this.#random.pick(this.#groups())
+    const leader = this.#leaderOf(group)
+    if (leader === null) return
+    const { voters } = leader.replica.membership
+    const members = membersOf(leader.replica.membership).map(hostOf)
+    const strangers = this.hosts.map((h) => this.#idOf(h)).filter((id) => !members.includes(id))
+    const add: ReplicaId[] = []
+    const remove: ReplicaId[] = []
+    const dice = this.#random.below(10)
+    const grows = dice < 8 && strangers.length > 0
+    if (grows) add.push(this.#newReplica(group, this.#random.pick(strangers)))
+    const shrinks = dice < 6 || voters.length > VOTER_COUNT
+    if (shrinks && voters.length + add.length > VOTER_COUNT) remove.push(this.#random.pick(voters))
+    this.#change(leader.host, group, { add, remove }, () => {})
+  }
+
+  #change(
+    host: CopysetHost,
+    group: GroupId,
+    goal: MembershipGoal,
+    done: (error: LemnisError | null) => void,
+  ): void {
+    if (goal.add.length + goal.remove.length === 0) return
+    this.#world.note('operator', 'change', `group ${group} +${goal.add} -${goal.remove}`)
+    host.change(group, goal, (error) => {
+      this.#world.note('operator', 'changed', `group ${group}: ${error?.message ?? 'done'}`)
+      done(error)
+    })
+  }
+
+  #transferSomeLeader(): void {
+    const group = this.#random.pick(this.#groups())
+    const leader = this.#leaderOf(group)
+    if (leader === null) return
+    const to = this.#random.pick(leader.replica.membership.voters)
+    leader.replica.transferLeader(to)
+  }
+
+  /** Everything runs: hosts with unusable logs get empty disks, and lost replicas are replaced. */
+  repair(): void {
+    if (this.#repairing) return
+    this.#repairing = true
+    this.#repairRound()
+  }
+
+  #replaceDisk(host: SimHost): void {
+    host.powerLoss()
+    host.replaceDisk()
+    host.start()
+  }
+
+  #repairRound(): void {
+    for (const [host, life] of this.#lives) {
+      if (host.generation !== life.generation || life.host.log.condition === 'sound') continue
+      this.#replaceDisk(host)
+    }
+    for (const group of this.#groups()) {
+      this.#rebuild(group)
+      this.#sweep(group)
+    }
+    this.#world.after(REPAIR_GAP_US, 'operator', () => this.#repairRound())
+  }
+
+  /** Ends replicas that were made for changes which never came to be. */
+  #sweep(group: GroupId): void {
+    const leader = this.#leaderOf(group)
+    if (leader === null || this.#liveHosts().some((host) => host.changes().length > 0)) return
+    for (const host of this.#liveHosts()) {
+      const replica = host.replica(group)
+      if (replica === undefined || leader.replica.knows(replica.id)) continue
+      void host.destroy(group, leader.replica.epoch)
+    }
+  }
+
+  /** Replaces the members that nobody holds any more, by new ones on the same hosts. */
+  #rebuild(group: GroupId): void {
+    const leader = this.#leaderOf(group)
+    if (leader === null) return
+    const held = new Set(this.#liveHosts().map((host) => host.replica(group)?.id))
+    const lost = membersOf(leader.replica.membership).filter((member) => !held.has(member))
+    if (lost.length === 0 || leader.host.changes().some((change) => change.group === group)) return
+    if (this.#liveHosts().length < HOST_COUNT) return
+    const add = lost.map((member) => this.#newReplica(group, hostOf(member)))
+    this.#change(leader.host, group, { add, remove: lost }, () => {})
+  }
+}
+
+/** A replica as the checkers look at it after every event: reads through, and makes nothing. */
+class ReplicaView implements ObservedReplica {
+  readonly host: string
+  readonly life: number
+  readonly #replica: Replica
+
+  constructor(host: string, life: number, replica: Replica) {
+    this.host = host
+    this.life = life
+    this.#replica = replica
+  }
+
+  get group(): number {
+    return this.#replica.group
+  }
+  get replica(): number {
+    return this.#replica.id
+  }
+  get role(): ObservedReplica['role'] {
+    return this.#replica.role
+  }
+  get term(): number {
+    return this.#replica.term
+  }
+  get commit(): number {
+    return this.#replica.commit
+  }
+  get applied(): number {
+    return this.#replica.applied
+  }
+  get firstIndex(): number {
+    return this.#replica.log.firstIndex()
+  }
+  get lastIndex(): number {
+    return this.#replica.log.lastIndex()
+  }
+  termAt(index: number): number | undefined {
+    return this.#replica.log.term(index)
+  }
+  digest(): number | null {
+    const { machine, installing, applied } = this.#replica
+    return installing || machine.appliedIndex !== applied ? null : machine.digest()
+  }
+}
+
+function addressOf(host: SimHost): string {
+  return `${host.name}:${RPC_PORT}`
+}
+
+function makeHost(world: World, network: SimNetwork, name: string): SimHost {
+  const host = new SimHost(world, { name, network })
+  network.add(host)
+  Object.assign(host.disk.faults, { latencyMinMs: 0.1, latencyMaxMs: 2 })
+  return host
+}
+
+/** Small sizes and varied times, so that a short run meets every mechanism. */
+function drawConfig(random: Prng): HostConfig {
+  return hostConfig({
+    hibernateAfterMs: random.pick([0, 2000, 3000]),
+    appendBytesMax: random.pick([512, 4 * KIB]),
+    inflightBytesMax: random.pick([4 * KIB, 64 * KIB]),
+    inflightMessagesMax: random.pick([2, 16]),
+    uncommittedBytesMax: 32 * KIB,
+    committedBytesMax: random.pick([1 * KIB, 32 * KIB]),
+    proposalBytesMax: 64 * KIB,
+    entryBytesMax: 16 * KIB,
+    checkpointBytes: random.pick([1 * KIB, 4 * KIB, 16 * KIB]),
+    transferPieceBytes: random.pick([64, 1024]),
+    transferBytesPerSecond: random.pick([4 * KIB, 1024 * KIB]),
+    catchUpLagEntries: random.pick([0, 10, 100]),
+    changeTimeoutMs: 20_000,
+  })
+}

@@ -1,0 +1,413 @@
+// Owns what goes wrong in a run: a plan drawn from the seed and the nemesis that carries it out over
+// virtual time. Swarm testing (Groce et al., 2012): each seed has a random subset of the fault kinds,
+// each with an intensity of its own, because a run with everything at once hides what a few kinds find.
+// Invariants: heal() ends every fault; faults that destroy acknowledged data strike only the plan's
+// victims, a minority of any group, because no system survives more.
+
+import { must } from '../base/assert.ts'
+import type { Prng } from '../base/prng.ts'
+import { noFaults } from './disk.ts'
+import type { SimHost } from './host.ts'
+import type { LinkConditions } from './links.ts'
+import type { SimNetwork } from './network.ts'
+import type { World } from './world.ts'
+
+export type FaultKind =
+  | 'crash'
+  | 'pause'
+  | 'power-loss'
+  | 'power-loss-of-all'
+  | 'cut'
+  | 'one-way-cut'
+  | 'isolation'
+  | 'packet-loss'
+  | 'lost-writes'
+  | 'doubled-writes'
+  | 'reordered-writes'
+  | 'delays'
+  | 'resets'
+  | 'refusals'
+  | 'slow-link'
+  | 'clock-jump'
+  | 'clock-drift'
+  | 'slow-disk'
+  | 'disk-stall'
+  | 'disk-full'
+  | 'disk-error'
+  | 'bit-flip'
+  | 'misdirected-write'
+  | 'wiped-disk'
+  | 'membership-change'
+  | 'leader-transfer'
+
+export interface PlannedFault {
+  readonly kind: FaultKind
+  /** The mean time between two of them. */
+  readonly gapUs: number
+}
+
+export interface FaultPlan {
+  readonly faults: readonly PlannedFault[]
+  /** Hosts whose disks may lose what they had acknowledged. */
+  readonly victims: ReadonlySet<string>
+}
+
+/** What the nemesis asks of the system itself. */
+export interface SystemActions {
+  changeMembership(): void
+  transferLeader(): void
+}
+
+export interface NemesisOptions {
+  readonly world: World
+  readonly network: SimNetwork
+  readonly hosts: readonly SimHost[]
+  readonly actions: SystemActions
+  readonly plan: FaultPlan
+  /** Clocks run apart by no more than this; the system's leases rely on such a bound. */
+  readonly driftPpmMax: number
+}
+
+const SECOND_US = 1_000_000
+const GAP_US = { min: SECOND_US / 2, max: 8 * SECOND_US }
+
+/** The share of fault kinds that a seed has. */
+const SHARE = 0.35
+
+/** Destroy what a disk had promised to keep. */
+const DESTRUCTIVE: ReadonlySet<FaultKind> = new Set([
+  'disk-error',
+  'bit-flip',
+  'misdirected-write',
+  'wiped-disk',
+])
+
+export function makePlan(
+  random: Prng,
+  kinds: readonly FaultKind[],
+  hosts: readonly string[],
+  victimCountMax: number,
+): FaultPlan {
+  const faults: PlannedFault[] = []
+  for (const kind of kinds) {
+    const chosen = random.chance(SHARE)
+    const gapUs = random.between(GAP_US.min, GAP_US.max)
+    if (chosen) faults.push({ kind, gapUs })
+  }
+  const victims = new Set<string>()
+  while (victims.size < victimCountMax) victims.add(random.pick(hosts))
+  return { faults, victims }
+}
+
+export function describePlan(plan: FaultPlan): string {
+  const faults = plan.faults.map(
+    ({ kind, gapUs }) => `${kind} every ${(gapUs / SECOND_US).toFixed(1)} s`,
+  )
+  const names = faults.length === 0 ? 'no faults' : faults.join(', ')
+  return `${names}; victims: ${[...plan.victims].join(' ')}`
+}
+
+export class Nemesis {
+  readonly #world: World
+  readonly #network: SimNetwork
+  readonly #hosts: readonly SimHost[]
+  readonly #actions: SystemActions
+  readonly #plan: FaultPlan
+  readonly #driftPpmMax: number
+  readonly #random: Prng
+  /** What ends the faults under way. */
+  readonly #undos = new Set<() => void>()
+  readonly #counts = new Map<FaultKind, number>()
+  #active = false
+
+  constructor(options: NemesisOptions) {
+    this.#world = options.world
+    this.#network = options.network
+    this.#hosts = options.hosts
+    this.#actions = options.actions
+    this.#plan = options.plan
+    this.#driftPpmMax = options.driftPpmMax
+    this.#random = options.world.random.fork('nemesis')
+  }
+
+  /** How often each kind struck. */
+  get counts(): ReadonlyMap<FaultKind, number> {
+    return this.#counts
+  }
+
+  start(): void {
+    this.#active = true
+    for (const fault of this.#plan.faults) this.#next(fault)
+  }
+
+  /** Ends all faults for good: wires whole, disks sound and empty enough, every host running. */
+  heal(): void {
+    this.#active = false
+    for (const undo of [...this.#undos]) undo()
+    this.#network.heal()
+    for (const host of this.#hosts) {
+      host.setDrift(0)
+      this.#revive(host)
+    }
+  }
+
+  #next(fault: PlannedFault): void {
+    const delayUs = this.#random.below(2 * fault.gapUs) + 1
+    this.#world.after(delayUs, 'nemesis', () => {
+      if (!this.#active) return
+      this.#counts.set(fault.kind, (this.#counts.get(fault.kind) ?? 0) + 1)
+      this.#strike(fault.kind)
+      this.#next(fault)
+    })
+  }
+
+  #strike(kind: FaultKind): void {
+    if (DESTRUCTIVE.has(kind)) this.#strikeDisk(kind)
+    else if (kind in WEATHER) this.#weather(WEATHER[kind as keyof typeof WEATHER])
+    else STRIKES[kind as keyof typeof STRIKES](this)
+  }
+
+  // --- processes and machines
+
+  crash(): void {
+    const host = this.#anyRunning()
+    if (host === null) return
+    host.crash()
+    this.#for(this.#between(50_000, 4 * SECOND_US), () => this.#revive(host))
+  }
+
+  pause(): void {
+    const host = this.#anyRunning()
+    if (host === null) return
+    host.pause()
+    this.#for(this.#between(20_000, 5 * SECOND_US), () => host.resume())
+  }
+
+  losePower(): void {
+    const host = this.#anyRunning()
+    if (host !== null) this.#darken(host)
+  }
+
+  losePowerOfAll(): void {
+    for (const host of this.#hosts) this.#darken(host)
+  }
+
+  #darken(host: SimHost): void {
+    host.powerLoss()
+    this.#for(this.#between(200_000, 5 * SECOND_US), () => this.#revive(host))
+  }
+
+  #revive(host: SimHost): void {
+    host.resume()
+    if (host.state === 'down' || host.state === 'unpowered') host.start()
+  }
+
+  // --- wires
+
+  cut(): void {
+    const [a, b] = this.#twoHosts()
+    this.#cutFor([
+      [a, b],
+      [b, a],
+    ])
+  }
+
+  cutOneWay(): void {
+    this.#cutFor([this.#twoHosts()])
+  }
+
+  /** One host sees none of the others; perhaps they see it, or it them. */
+  isolate(): void {
+    const host = this.#random.pick(this.#hosts)
+    const others = this.#hosts.filter((other) => other !== host)
+    const ways = this.#random.pick(['both', 'both', 'in', 'out'] as const)
+    const pairs: [SimHost, SimHost][] = []
+    for (const other of others) {
+      if (ways !== 'in') pairs.push([host, other])
+      if (ways !== 'out') pairs.push([other, host])
+    }
+    this.#cutFor(pairs)
+  }
+
+  #cutFor(pairs: readonly (readonly [SimHost, SimHost])[]): void {
+    for (const [from, to] of pairs) this.#network.cut(from.name, to.name)
+    this.#for(this.#between(100_000, 8 * SECOND_US), () => {
+      for (const [from, to] of pairs) this.#network.mend(from.name, to.name)
+    })
+  }
+
+  slowLink(): void {
+    const [from, to] = this.#twoHosts()
+    const bytesPerSecond = this.#between(20_000, 2_000_000)
+    this.#network.links.setOwn(from.name, to.name, { bytesPerSecond })
+    this.#world.note(from.name, 'slow link', `to ${to.name}`)
+    this.#for(this.#between(SECOND_US, 8 * SECOND_US), () => {
+      this.#network.links.clearOwn(from.name, to.name)
+    })
+  }
+
+  /** Conditions that hold everywhere for a while. */
+  #weather(make: (random: Prng) => Partial<LinkConditions>): void {
+    const conditions = make(this.#random)
+    this.#world.note('', 'weather', JSON.stringify(conditions))
+    this.#network.links.change(conditions)
+    this.#for(this.#between(SECOND_US, 8 * SECOND_US), () => this.#network.links.calm(conditions))
+  }
+
+  // --- clocks
+
+  jumpClock(): void {
+    this.#random.pick(this.#hosts).jumpWall(this.#random.between(-3_600_000, 3_600_000))
+  }
+
+  driftClock(): void {
+    const bound = this.#driftPpmMax
+    this.#random.pick(this.#hosts).setDrift(this.#random.between(-bound, bound))
+  }
+
+  // --- disks
+
+  slowDisk(): void {
+    const { disk, name } = this.#random.pick(this.#hosts)
+    disk.faults.slowFactor = this.#between(5, 200)
+    this.#world.note(name, 'slow disk', disk.faults.slowFactor)
+    this.#for(this.#between(SECOND_US, 8 * SECOND_US), () => {
+      disk.faults.slowFactor = 1
+    })
+  }
+
+  stallDisk(): void {
+    const { disk, name } = this.#random.pick(this.#hosts)
+    disk.stall()
+    this.#world.note(name, 'disk stalls')
+    this.#for(this.#between(100_000, 5 * SECOND_US), () => disk.resume())
+  }
+
+  fillDisk(): void {
+    const { disk, name } = this.#random.pick(this.#hosts)
+    disk.faults.capacityBytes = disk.usedBytes() + this.#between(0, 64 * 1024)
+    this.#world.note(name, 'disk full')
+    this.#for(this.#between(SECOND_US, 8 * SECOND_US), () => {
+      disk.faults.capacityBytes = noFaults().capacityBytes
+    })
+  }
+
+  #strikeDisk(kind: FaultKind): void {
+    const victims = this.#hosts.filter((host) => this.#plan.victims.has(host.name))
+    if (victims.length === 0) return
+    const host = this.#random.pick(victims)
+    this.#world.note(host.name, kind)
+    if (kind === 'wiped-disk') {
+      host.powerLoss()
+      host.replaceDisk()
+      this.#for(this.#between(200_000, 5 * SECOND_US), () => this.#revive(host))
+      return
+    }
+    host.diskLies = true
+    const { faults } = host.disk
+    const chance = 1 / this.#between(3, 200)
+    const changed =
+      kind === 'disk-error'
+        ? { readErrorChance: chance, writeErrorChance: chance }
+        : kind === 'bit-flip'
+          ? { restFlipChance: chance, readFlipChance: chance }
+          : { misdirectChance: chance }
+    Object.assign(faults, changed)
+    this.#for(this.#between(100_000, 3 * SECOND_US), () => {
+      const sound = noFaults()
+      for (const name of Object.keys(changed) as (keyof typeof faults)[]) faults[name] = sound[name]
+    })
+  }
+
+  // --- the system
+
+  changeMembership(): void {
+    this.#actions.changeMembership()
+  }
+
+  transferLeader(): void {
+    this.#actions.transferLeader()
+  }
+
+  // --- helpers
+
+  /** Ends a fault after a while, or when everything is healed. */
+  #for(durationUs: number, end: () => void): void {
+    const undo = (): void => {
+      if (this.#undos.delete(undo)) end()
+    }
+    this.#undos.add(undo)
+    this.#world.after(durationUs, 'nemesis ends', undo)
+  }
+
+  #between(low: number, high: number): number {
+    return this.#random.between(low, high)
+  }
+
+  #anyRunning(): SimHost | null {
+    const running = this.#hosts.filter((host) => host.state === 'running')
+    return running.length === 0 ? null : this.#random.pick(running)
+  }
+
+  #twoHosts(): readonly [SimHost, SimHost] {
+    const at = this.#random.below(this.#hosts.length)
+    const step = this.#random.between(1, this.#hosts.length - 1)
+    const a = must(this.#hosts[at], 'a host')
+    return [a, must(this.#hosts[(at + step) % this.#hosts.length], 'another host')]
+  }
+}
+
+type WeatherKind =
+  | 'packet-loss'
+  | 'lost-writes'
+  | 'doubled-writes'
+  | 'reordered-writes'
+  | 'delays'
+  | 'resets'
+  | 'refusals'
+
+const WEATHER: Readonly<Record<WeatherKind, (random: Prng) => Partial<LinkConditions>>> = {
+  'packet-loss': (random) => ({ stallChance: 1 / random.between(10, 1000) }),
+  'lost-writes': (random) => ({ loseWriteChance: 1 / random.between(5, 500) }),
+  'doubled-writes': (random) => ({ duplicateWriteChance: 1 / random.between(3, 100) }),
+  'reordered-writes': (random) => ({ reorderWriteChance: 1 / random.between(3, 100) }),
+  delays: (random) => ({
+    spikeChance: 1 / random.between(3, 100),
+    spikeUsMax: random.between(1000, 2 * SECOND_US),
+  }),
+  resets: (random) => ({ resetChance: 1 / random.between(20, 2000) }),
+  refusals: (random) => ({ refuseChance: 1 / random.between(2, 10) }),
+}
+
+type StrikeKind = Exclude<
+  FaultKind,
+  WeatherKind | 'disk-error' | 'bit-flip' | 'misdirected-write' | 'wiped-disk'
+>
+
+const STRIKES: Readonly<Record<StrikeKind, (nemesis: Nemesis) => void>> = {
+  crash: (nemesis) => nemesis.crash(),
+  pause: (nemesis) => nemesis.pause(),
+  'power-loss': (nemesis) => nemesis.losePower(),
+  'power-loss-of-all': (nemesis) => nemesis.losePowerOfAll(),
+  cut: (nemesis) => nemesis.cut(),
+  'one-way-cut': (nemesis) => nemesis.cutOneWay(),
+  isolation: (nemesis) => nemesis.isolate(),
+  'slow-link': (nemesis) => nemesis.slowLink(),
+  'clock-jump': (nemesis) => nemesis.jumpClock(),
+  'clock-drift': (nemesis) => nemesis.driftClock(),
+  'slow-disk': (nemesis) => nemesis.slowDisk(),
+  'disk-stall': (nemesis) => nemesis.stallDisk(),
+  'disk-full': (nemesis) => nemesis.fillDisk(),
+  'membership-change': (nemesis) => nemesis.changeMembership(),
+  'leader-transfer': (nemesis) => nemesis.transferLeader(),
+}
+
+/** All kinds, in the order in which plans draw them: a new one goes to the end, or every seed changes. */
+export const FAULT_KINDS: readonly FaultKind[] = [
+  ...(Object.keys(STRIKES) as StrikeKind[]),
+  ...(Object.keys(WEATHER) as WeatherKind[]),
+  'disk-error',
+  'bit-flip',
+  'misdirected-write',
+  'wiped-disk',
+]
