@@ -1,6 +1,6 @@
-// Measures the log on the real disk: 1, 16 and 256 groups, each with one append outstanding, beside fio
-// doing bare writes of one block to a file of the same directory. Rounds alternate, figures are medians
-// of the rounds: a shared disk drifts by more than what is to be seen here.
+// Measures the log on the real disk: 1, 16 and 256 groups, each with one append outstanding, beside
+// fio doing bare writes of one block to a file of the same directory. Rounds alternate, figures are
+// medians of the rounds: a shared disk drifts by more than what is to be seen here.
 
 import { execFile } from 'node:child_process'
 import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// The server of the RPC bench as a process of its own. Tells its address to the parent that forked it,
-// and ends with it.
+// The server of the RPC bench as a process of its own. Tells its address to the parent that forked
+// it, and ends with it.
 
 import { tmpdir } from 'node:os'
 import { EMPTY, viewOf } from '../src/base/bytes.ts'

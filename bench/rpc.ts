@@ -1,6 +1,6 @@
-// Measures calls between two processes over TCP on loopback: their rate and latency by how many are in
-// flight, as writes (payload there, nothing back) and reads (nothing there, payload back). Payloads are
-// summed by the sender and checked by the receiver.
+// Measures calls between two processes over TCP on loopback: their rate and latency by how many are
+// in flight, as writes (payload there, nothing back) and reads (nothing there, payload back).
+// Payloads are summed by the sender and checked by the receiver.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

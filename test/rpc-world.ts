@@ -1,5 +1,5 @@
-// Owns the world in which the RPC is tested: a server host and client hosts in the simulator, observers
-// that count, and raw streams that say whatever a test wants.
+// Owns the world in which the RPC is tested: a server host and client hosts in the simulator,
+// observers that count, and raw streams that say whatever a test wants.
 
 import { must } from '../src/base/assert.ts'
 import { concat } from '../src/base/bytes.ts'
@@ -39,8 +39,8 @@ export class Counts implements Observer {
     return { add: (count) => void this.#counts.set(key, (this.#counts.get(key) ?? 0) + count) }
   }
   histogram(name: string, label = ''): { record(value: number): void } {
-    const { add } = this.counter(name, label)
-    return { record: () => add(1) }
+    const counter = this.counter(name, label)
+    return { record: () => counter.add(1) }
   }
   gauge(name: string, read: () => number): void {
     this.gauges.set(name, read)

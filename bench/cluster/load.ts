@@ -36,7 +36,8 @@ export class LoadClients {
     }
     this.clients = Array.from(
       { length: groups },
-      (_, i) => new KvClient((i + 1) as GroupId, hosts, (h) => this.#connections.get(h) as RpcClient),
+      (_, i) =>
+        new KvClient((i + 1) as GroupId, hosts, (h) => this.#connections.get(h) as RpcClient),
     )
   }
 

@@ -74,7 +74,8 @@ async function close(): Promise<void> {
 process.on('message', (message: ToReplica) => {
   switch (message.kind) {
     case 'addresses':
-      for (const [id, address] of Object.entries(message.addresses)) addresses.set(Number(id), address)
+      for (const [id, address] of Object.entries(message.addresses))
+        addresses.set(Number(id), address)
       void start()
       return
     case 'cpu':

@@ -171,9 +171,8 @@ for (let round = 0; round < rounds; round++) {
   }
 }
 const median = (list, pick) => list.map(pick).sort((a, b) => a - b)[list.length >> 1]
-console.log(
-  '| writer | bytes | writes/s | p50 us | p99 us | CPU us per write |\n|---|---:|---:|---:|---:|---:|',
-)
+console.log('| writer | bytes | writes/s | p50 us | p99 us | CPU us per write |')
+console.log('|---|---:|---:|---:|---:|---:|')
 for (const [key, list] of results) {
   const figures = [(r) => r.perSecond, (r) => r.p50, (r) => r.p99, (r) => r.cpu]
   console.log(`| ${key} | ${figures.map((pick) => Math.round(median(list, pick))).join(' | ')} |`)

@@ -11,23 +11,47 @@ import {
 import { KIB, MIB } from '../base/units.ts'
 
 export const HOST_CONFIG = {
-  electionTimeoutMs: durationSetting(1000, 'A follower that hears nothing this long may stand for election.'),
+  electionTimeoutMs: durationSetting(
+    1000,
+    'A follower that hears nothing this long may stand for election.',
+  ),
   heartbeatIntervalMs: durationSetting(200, 'Gap between heartbeats of a leader.'),
-  tickIntervalMs: durationSetting(50, 'How often the groups that are awake look at their deadlines.'),
-  clockDriftPermille: countSetting(50, 'Bound on how far two hosts’ clock rates differ, for leases.'),
-  hibernateAfterMs: durationSetting(4000, 'A group idle this long stops its heartbeats; 0us never.'),
+  tickIntervalMs: durationSetting(
+    50,
+    'How often the groups that are awake look at their deadlines.',
+  ),
+  clockDriftPermille: countSetting(
+    50,
+    'Bound on how far two hosts’ clock rates differ, for leases.',
+  ),
+  hibernateAfterMs: durationSetting(
+    4000,
+    'A group idle this long stops its heartbeats; 0us never.',
+  ),
   appendBytesMax: bytesSetting(512 * KIB, 'Entry bytes in one append message.'),
   inflightBytesMax: bytesSetting(8 * MIB, 'Entry bytes sent to one follower and not yet answered.'),
-  inflightMessagesMax: countSetting(256, 'Append messages sent to one follower and not yet answered.'),
-  uncommittedBytesMax: bytesSetting(16 * MIB, 'Entry bytes of one group proposed and not committed.'),
+  inflightMessagesMax: countSetting(
+    256,
+    'Append messages sent to one follower and not yet answered.',
+  ),
+  uncommittedBytesMax: bytesSetting(
+    16 * MIB,
+    'Entry bytes of one group proposed and not committed.',
+  ),
   committedBytesMax: bytesSetting(4 * MIB, 'Entry bytes of one group applied in one turn.'),
   waitingReadsMax: countSetting(4096, 'Reads of one group that wait for leadership or an index.'),
-  proposalBytesMax: bytesSetting(64 * MIB, 'Entry bytes of all groups proposed here and not answered.'),
+  proposalBytesMax: bytesSetting(
+    64 * MIB,
+    'Entry bytes of all groups proposed here and not answered.',
+  ),
   entryBytesMax: bytesSetting(4 * MIB, 'Bytes of one entry.'),
   checkpointBytes: bytesSetting(64 * MIB, 'Log bytes of one group after which it checkpoints.'),
   checkpointsAtOnceMax: countSetting(2, 'Checkpoints that run at once on this disk.'),
   checkpointRetryMs: durationSetting(1000, 'Gap between tries to checkpoint on a full disk.'),
-  transferBytesPerSecond: bytesSetting(128 * MIB, 'Rate of all Raft snapshots sent from this host.'),
+  transferBytesPerSecond: bytesSetting(
+    128 * MIB,
+    'Rate of all Raft snapshots sent from this host.',
+  ),
   transfersAtOnceMax: countSetting(4, 'Raft snapshots that this host sends at once.'),
   transferPieceBytes: bytesSetting(256 * KIB, 'Bytes of one piece of a Raft snapshot.'),
   transferPiecesInFlight: countSetting(4, 'Pieces of one Raft snapshot sent and not yet answered.'),

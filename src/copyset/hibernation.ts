@@ -3,8 +3,8 @@
 // and so does the loss of the host where its leader lives. A sleeping leader's lease runs out, so its
 // next read asks the others first.
 
-import type { Replica } from './replica.ts'
 import type { ReplicaId } from '../raft/types.ts'
+import type { Replica } from './replica.ts'
 import type { HostNote } from './wire.ts'
 
 interface Bedtime {
@@ -33,7 +33,13 @@ export class Hibernation {
     const { term, lastIndex: index } = status
     this.#asking.set(replica, { term, index, yes: new Set(), sinceMs: nowMs })
     if (status.progress.length === 0) replica.asleep = true
-    return status.progress.map(({ replica: to }) => ({ kind: 'hibernate', from: replica.id, to, term, index }))
+    return status.progress.map(({ replica: to }) => ({
+      kind: 'hibernate',
+      from: replica.id,
+      to,
+      term,
+      index,
+    }))
   }
 
   /** A member's answer; it sleeps from here on if that is yes. */

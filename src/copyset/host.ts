@@ -22,6 +22,7 @@ import { loadReplica } from './load.ts'
 import { type ChangeDone, Changes, type MembershipGoal } from './membership.ts'
 import { type HostDirectory, Peers } from './peers.ts'
 import { Receptions } from './reception.ts'
+import { Removal } from './removal.ts'
 import type { Replica, ReplicaHost } from './replica.ts'
 import { BIRTH, type GroupId, type HostId, hostOf, incarnationOf } from './replica-id.ts'
 import type { Machines } from './state-machine.ts'
@@ -66,6 +67,7 @@ export class CopysetHost implements ReplicaHost {
   readonly #changes: Changes
   readonly #checkpoints: Checkpoints
   readonly #hibernation: Hibernation
+  readonly #removal: Removal
   #ready = new Set<Replica>()
   #turnAsked = false
   #tickTimer: Timer | null = null
@@ -104,6 +106,7 @@ export class CopysetHost implements ReplicaHost {
       onFailed: (replica, error) => this.damaged(replica, error),
     })
     this.#hibernation = new Hibernation(config.hibernateAfterMs)
+    this.#removal = new Removal(config.electionTimeoutMs)
     this.log.onPinned = (group) => this.#pinned(group as GroupId)
     this.log.onPoisoned = (error) => {
       this.#fence(error)
@@ -134,8 +137,10 @@ export class CopysetHost implements ReplicaHost {
       // A crash may have come between the tombstone and the removal.
       if (destroyedEpoch !== null) return await this.#machines.remove(group, id)
       const replica = await loadReplica(this, group, this.#machines)
-      if (this.#closed) await replica.machine.close()
-      else this.#replicas.set(group, replica)
+      if (this.#closed) return await replica.machine.close()
+      this.#replicas.set(group, replica)
+      // It may know of committed entries that no message will come to remind it of.
+      this.wake(replica)
     } catch (error) {
       this.#markDamaged(group, asLemnisError(error))
     }
@@ -201,7 +206,8 @@ export class CopysetHost implements ReplicaHost {
         this.#retire(replica)
         await replica.machine.close()
       }
-      await this.#append({ group, destroy: { epoch } })
+      const hasTombstone = this.log.group(group).destroyedEpoch !== null
+      if (!hasTombstone) await this.#append({ group, destroy: { epoch } })
       await this.#machines.remove(group, id)
       this.#damaged.delete(group)
       this.#observer.emit('copyset_replica_destroyed', { group, replica: id, epoch })
@@ -259,7 +265,8 @@ export class CopysetHost implements ReplicaHost {
       // A log that is full of waiting writes wakes a replica with each that ends, and so this turn again.
       if (this.log.refusal()?.code === 'OVERLOADED') this.#ready.add(replica)
       else if (replica.turn()) this.wake(replica)
-      if (replica.isRemoved) this.#background(replica.group, this.destroy(replica.group, replica.epoch))
+      if (replica.isRemoved)
+        this.#background(replica.group, this.destroy(replica.group, replica.epoch))
     }
     this.#peers.flush()
   }
@@ -276,6 +283,7 @@ export class CopysetHost implements ReplicaHost {
     for (const replica of this.#replicas.values()) {
       if (replica.asleep) continue
       replica.tick(nowMs)
+      for (const note of this.#removal.ownQuestions(replica, nowMs)) this.send(replica, note)
       for (const note of this.#hibernation.questions(replica, nowMs)) this.send(replica, note)
     }
     this.#changes.tick(nowMs)
@@ -308,9 +316,12 @@ export class CopysetHost implements ReplicaHost {
     if (this.#closed || replica === undefined || replica.id !== message.to) return
     switch (message.kind) {
       case 'not-member':
-        if (message.epoch > Math.max(replica.epoch, replica.createdEpoch)) {
+        if (this.#removal.mayEnd(replica, message)) {
           this.#background(group, this.destroy(group, message.epoch))
         }
+        return
+      case 'stranger':
+        this.#answerStranger(replica, message.stranger)
         return
       case 'hibernate':
         this.send(replica, this.#hibernation.answer(replica, message))
@@ -324,20 +335,25 @@ export class CopysetHost implements ReplicaHost {
         if (this.log.refusal() === null) replica.step(message)
         return
       default:
-        this.#tellStranger(replica, message)
+        this.#noticeStranger(replica, message)
         replica.step(message)
     }
   }
 
   /**
-   * A replica that was removed while it was cut off learns of it here. A stranger may also be a new
-   * member that this replica has not heard of yet, so Raft judges its message all the same.
+   * A replica that was removed while it was cut off learns of it from the voters. A stranger may also
+   * be a new member that this replica has not heard of yet, so Raft judges its message all the same.
    */
-  #tellStranger(replica: Replica, message: Exclude<BatchedMessage, HostNote>): void {
+  #noticeStranger(replica: Replica, message: Exclude<BatchedMessage, HostNote>): void {
     if (message.kind !== 'vote' && message.kind !== 'pre-vote') return
     if (replica.epoch === 0 || replica.knows(message.from)) return
-    const { epoch, id: from } = replica
-    this.send(replica, { kind: 'not-member', from, to: message.from, term: message.term, epoch })
+    for (const note of this.#removal.questions(replica, message.from)) this.send(replica, note)
+    this.#answerStranger(replica, message.from)
+  }
+
+  #answerStranger(replica: Replica, stranger: ReplicaId): void {
+    const note = this.#removal.answer(replica, stranger)
+    if (note !== null) this.send(replica, note)
     this.#flushSoon()
   }
 
@@ -411,11 +427,16 @@ export class CopysetHost implements ReplicaHost {
     this.#ready.delete(replica)
     this.#receptions.forget(replica.group)
     this.#hibernation.forget(replica)
+    this.#removal.forget(replica)
   }
 
   #markDamaged(group: GroupId, error: LemnisError): void {
     this.#damaged.set(group, error)
-    this.#observer.emit('copyset_replica_damaged', { group, code: error.code, error: error.message })
+    this.#observer.emit('copyset_replica_damaged', {
+      group,
+      code: error.code,
+      error: error.message,
+    })
   }
 
   /** Work that nobody waits for; its failure makes the group damaged, which everybody sees. */

@@ -41,7 +41,10 @@ export function nextStep(
   const unmade = unknown.find((replica) => !created.has(replica))
   if (unmade !== undefined) return { kind: 'create', replica: unmade }
   if (unknown.length > 0) {
-    return { kind: 'propose', steps: unknown.map((replica) => ({ action: 'add-learner', replica })) }
+    return {
+      kind: 'propose',
+      steps: unknown.map((replica) => ({ action: 'add-learner', replica })),
+    }
   }
   for (const replica of missing) {
     const match = view.progress.find((follower) => follower.replica === replica)?.match ?? 0
@@ -165,7 +168,9 @@ export class Changes {
         const refused = replica.proposeChange(step.steps)
         change.waitsFor = refused ?? 'commit of the change'
         if (refused !== 'invalid-change') return 'going on'
-        return new LemnisError('INVALID_ARGUMENT', { reason: 'not a possible change of this group' })
+        return new LemnisError('INVALID_ARGUMENT', {
+          reason: 'not a possible change of this group',
+        })
       }
     }
   }

@@ -47,7 +47,12 @@ describe('Waiters', () => {
   it('ends every waiter once', () => {
     const { waiters, budget, heard } = make()
     budget.tryClaim(7)
-    waiters.addProposal(1, { term: 1, bytes: 7, sinceMs: 0, done: (e) => heard.push(`p ${e?.code}`) })
+    waiters.addProposal(1, {
+      term: 1,
+      bytes: 7,
+      sinceMs: 0,
+      done: (e) => heard.push(`p ${e?.code}`),
+    })
     waiters.addUnconfirmed((e) => heard.push(`u ${e?.code}`))
     waiters.addUnapplied(9, 3, (e) => heard.push(`a ${e?.code}`))
     const dropped = waiters.addUnconfirmed((e) => heard.push(`d ${e?.code}`))

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { readVectors } from '../../test/vectors.ts'
 import { bytesOfHex, EMPTY, hexOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
-import { readVectors } from '../../test/vectors.ts'
 import type { Entry, ReplicaId } from '../raft/types.ts'
 import type { GroupId } from './replica-id.ts'
 import { type BatchedMessage, decodeBatch, encodeBatch, type Packet } from './wire.ts'
@@ -42,7 +42,8 @@ const MESSAGES: Record<BatchedMessage['kind'], BatchedMessage> = {
   'timeout-now': { ...head, kind: 'timeout-now' },
   hibernate: { ...head, kind: 'hibernate', index: 14 },
   'hibernate-reply': { ...head, kind: 'hibernate-reply', index: 14, asleep: true },
-  'not-member': { ...head, kind: 'not-member', epoch: 6 },
+  'not-member': { ...head, kind: 'not-member', epoch: 6, voterCount: 3 },
+  stranger: { ...head, kind: 'stranger', stranger: 12289 as ReplicaId },
 }
 
 describe('the batch note', () => {
@@ -96,7 +97,9 @@ describe('the batch note', () => {
       }),
       { numRuns: 2000 },
     )
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (b) => expectPacketsOrCorrupt(b, EMPTY)))
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (b) => expectPacketsOrCorrupt(b, EMPTY)),
+    )
   })
 })
 

@@ -20,9 +20,19 @@ interface Envelope {
 export type HostNote =
   /** From a leader: everybody has everything up to `index`; stop the timers until something comes. */
   | (Envelope & { readonly kind: 'hibernate'; readonly index: number })
-  | (Envelope & { readonly kind: 'hibernate-reply'; readonly index: number; readonly asleep: boolean })
-  /** The configuration applied here, of that epoch, does not have the replica `to`. */
-  | (Envelope & { readonly kind: 'not-member'; readonly epoch: number })
+  | (Envelope & {
+      readonly kind: 'hibernate-reply'
+      readonly index: number
+      readonly asleep: boolean
+    })
+  /** `stranger` acts as a member, or has left: does every voter's configuration say so? */
+  | (Envelope & { readonly kind: 'stranger'; readonly stranger: ReplicaId })
+  /** From one of the `voterCount` voters of that epoch, applied here: the replica `to` is no member. */
+  | (Envelope & {
+      readonly kind: 'not-member'
+      readonly epoch: number
+      readonly voterCount: number
+    })
 
 /** A Raft message that travels in batches; 'snapshot' travels as a transfer instead. */
 export type BatchedMessage = Exclude<Message, { kind: 'snapshot' }> | HostNote
@@ -45,6 +55,7 @@ const KINDS = [
   'hibernate',
   'hibernate-reply',
   'not-member',
+  'stranger',
 ] as const satisfies readonly BatchedMessage['kind'][]
 
 const ENTRY_KINDS = ['noop', 'data', 'config'] as const satisfies readonly EntryKind[]
@@ -67,7 +78,8 @@ const TAIL_BYTES: Readonly<Record<BatchedMessage['kind'], number>> = {
   'timeout-now': 0,
   hibernate: 8,
   'hibernate-reply': 8,
-  'not-member': 8,
+  'not-member': 16,
+  stranger: 8,
 }
 
 const KIND_NUMBERS = new Map<string, number>(KINDS.map((kind, number) => [kind, number]))
@@ -141,7 +153,9 @@ function encodeTail(
     case 'hibernate-reply':
       return writeNumbers(view, at, message.index)
     case 'not-member':
-      return writeNumbers(view, at, message.epoch)
+      return writeNumbers(view, at, message.epoch, message.voterCount)
+    case 'stranger':
+      return writeNumbers(view, at, message.stranger)
     case 'vote-reply':
     case 'pre-vote-reply':
       return writeNumbers(view, at, message.commit, message.commitTerm)
@@ -271,8 +285,12 @@ class BatchReader {
         return { kind, from, to, term, index: this.#u53() }
       case 'hibernate-reply':
         return { kind, from, to, term, index: this.#u53(), asleep: flag }
-      case 'not-member':
-        return { kind, from, to, term, epoch: this.#u53() }
+      case 'not-member': {
+        const epoch = this.#u53()
+        return { kind, from, to, term, epoch, voterCount: this.#u53() }
+      }
+      case 'stranger':
+        return { kind, from, to, term, stranger: this.#u53() as ReplicaId }
       default:
         return unreachable(kind)
     }

@@ -1,7 +1,7 @@
 // Owns the bodies of the frames that the RPC itself speaks: the two hellos and errors. Bodies of
 // requests and replies belong to whoever owns the method.
-// Invariant: what is too short or too long is CORRUPT; bytes behind the known fields are ignored, so
-// that a newer version may add some.
+// Invariant: what is too short or too long is CORRUPT; bytes behind the known fields are ignored,
+// so that a newer version may add some.
 
 import { viewOf } from '../base/bytes.ts'
 import { ERRORS, type ErrorDetail, errorCodeOfWire, LemnisError } from '../base/errors.ts'
@@ -68,7 +68,9 @@ export interface WireError {
 // Error: code u16 | detail bytes u16 | hint ms u32 | detail as a JSON object, UTF-8
 const ERROR_FIXED_BYTES = 8
 
-/** A longer detail travels without its fields: it is for people, and an error must never be refused. */
+/**
+ * A longer detail travels without its fields: it is for people, and an error must never be refused.
+ */
 export const ERROR_DETAIL_BYTES_MAX = 2048
 
 export function encodeError(error: LemnisError, hintMs: number): Uint8Array {

@@ -1,5 +1,5 @@
-// The writer and the reader of frames together: whatever is written comes out, however it is cut, and
-// nothing else ever does.
+// The writer and the reader of frames together: whatever is written comes out, however it is cut,
+// and nothing else ever does.
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -276,6 +276,24 @@ describe('a stream of frames', () => {
     expect(parts.length).toBe(4)
     expect(parts[1]).toBe(block)
     expect(parts[3]).toBe(block)
+  })
+
+  it('gives large parts memory of their own, and small ones a share of little', () => {
+    const [frame] = readAll(
+      write([
+        {
+          kind: 'notify',
+          method: 1,
+          callId: 0,
+          budgetMs: 0,
+          body: new Uint8Array(24).fill(1),
+          payload: new Uint8Array(4096).fill(2),
+        },
+      ]),
+      [],
+    ).frames as [Frame]
+    expect(frame.payload.buffer.byteLength).toBe(4096)
+    expect(frame.body.buffer.byteLength).toBeLessThanOrEqual(16 * 1024)
   })
 
   it('never changes memory that was taken', () => {

@@ -1,6 +1,6 @@
-// Owns how frames become memory to send: headers and small bodies and payloads are copied behind each
-// other into a slab, large ones go as they are, so that a turn's frames are few parts of one gathered
-// write. Invariant: memory handed out by take() is not written to again.
+// Owns how frames become memory to send: headers and small bodies and payloads are copied behind
+// each other into a slab, large ones go as they are, so that a turn's frames are few parts of one
+// gathered write. Invariant: memory handed out by take() is not written to again.
 
 import type { Crc32c } from '../base/crc32c.ts'
 import { blankHeader, encodeFrameHeader, FRAME_HEADER_BYTES, type FrameKind } from './frame.ts'

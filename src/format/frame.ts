@@ -120,7 +120,10 @@ export function decodeFrameHeader(
   return null
 }
 
-/** Whether the FRAME_START_BYTES at `at` can begin a frame: a stranger is known before its header is whole. */
+/**
+ * Whether the FRAME_START_BYTES at `at` can begin a frame: a stranger is known before its header is
+ * whole.
+ */
 export function faultOfStart(bytes: Uint8Array, view: DataView, at: number): FrameFault | null {
   if (view.getUint32(at, true) === MAGIC_AND_VERSION) return null
   const isOurs = bytes[at] === 0x4c && bytes[at + 1] === 0x45 && bytes[at + 2] === 0x4d

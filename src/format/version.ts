@@ -1,6 +1,6 @@
 // Owns the version numbers of what is spoken between processes, and how two of them agree on one.
-// Rule: version N speaks with N-1, so that a cluster can be upgraded host by host. Disk formats carry
-// their own version in their own files.
+// Rule: version N speaks with N-1, so that a cluster can be upgraded host by host. Disk formats
+// carry their own version in their own files.
 
 /** Layout of the frame header itself; another number is another protocol. */
 export const FRAME_VERSION = 1

@@ -1,6 +1,7 @@
 // Owns time by Node: performance.now, setTimeout, setImmediate.
-// Invariant: a timer never fires before its delay has passed on monotonicMs(). Node's own may, by up
-// to a millisecond: libuv rounds the loop's time down to whole milliseconds, so what is early waits on.
+// Invariant: a timer never fires before its delay has passed on monotonicMs(). Node's own may, by
+// up to a millisecond: libuv rounds the loop's time down to whole milliseconds, so what is early
+// waits on.
 
 import type { Clock, Timer } from '../env/clock.ts'
 

@@ -22,7 +22,7 @@ describe('nodeCrc32c', () => {
     }
   })
 
-  it('falls back to the tables when the native module cannot load or computes something else', () => {
+  it('falls back to the tables when the native module cannot load or computes wrongly', () => {
     const broken = (): never => {
       throw new Error('no prebuilt binary')
     }

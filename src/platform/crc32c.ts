@@ -27,7 +27,9 @@ function loadNative(): Crc32c {
   return (require('@node-rs/crc32') as { crc32c: Crc32c }).crc32c
 }
 
-/** No prebuilt binary for this system, or one that computes something else, is no reason to stop. */
+/**
+ * No prebuilt binary for this system, or one that computes something else, is no reason to stop.
+ */
 function tryNative(load: () => Crc32c): Crc32c | null {
   try {
     const native = load()

@@ -1,6 +1,6 @@
-// Owns the real disk: env/disk.ts over node:fs. Durable files are O_DIRECT|O_DSYNC where the file system
-// takes O_DIRECT, else O_DSYNC alone (`directRefused` says so). Calls run in libuv's pool, which measured
-// as fast as a thread of its own (docs/adr/0005-how-the-log-writes.md).
+// Owns the real disk: env/disk.ts over node:fs. Durable files are opened O_DIRECT and O_DSYNC where
+// the file system takes O_DIRECT, else O_DSYNC alone (`directRefused` says so). Calls run in libuv's
+// pool, which measured as fast as a thread of its own (docs/adr/0005-how-the-log-writes.md).
 
 import fs from 'node:fs'
 import { join } from 'node:path'

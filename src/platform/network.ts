@@ -43,7 +43,9 @@ function addressOf(host: string, port: number): Address {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** The same memory without Buffer's methods: its slice() is a view, where Uint8Array's is a copy. */
+/**
+ * The same memory without Buffer's methods: its slice() is a view, where Uint8Array's is a copy.
+ */
 function plain(chunk: Buffer): Uint8Array {
   return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
 }
@@ -159,7 +161,8 @@ export class NodeNetwork implements Network {
       connection.opened()
     })
     await listenAt(server, target, address)
-    // Later errors are of single accepts (descriptors used up): that stream is lost, listening goes on.
+    // Later errors are of single accepts (descriptors used up): that stream is lost, listening goes
+    // on.
     server.on('error', () => {})
     return new NodeListener(server, boundAddress(server, address))
   }
@@ -201,7 +204,8 @@ class NodeListener implements Listener {
   }
 
   close(): Promise<void> {
-    // Its callback waits for the last stream to end; that is not what closing a listener means here.
+    // Its callback waits for the last stream to end; that is not what closing a listener means
+    // here.
     this.#server.close()
     return Promise.resolve()
   }

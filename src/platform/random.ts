@@ -1,5 +1,5 @@
-// Owns randomness in production: the generator of base/, seeded from the system's entropy. It spreads
-// load and breaks ties; it is not for secrets.
+// Owns randomness in production: the generator of base/, seeded from the system's entropy. It
+// spreads load and breaks ties; it is not for secrets.
 
 import { randomBytes } from 'node:crypto'
 import { Prng } from '../base/prng.ts'

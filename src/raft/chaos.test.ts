@@ -10,14 +10,16 @@ import type { RaftBug } from './types.ts'
 const SEEDS = Number(process.env['RAFT_SEEDS'] ?? 300)
 const HUNT_SEEDS = 10_000
 
-/** For every planted bug a seed whose schedule shows it. */
-const CANARIES: Readonly<Record<RaftBug, number>> = {
-  'vote-not-persisted': 23,
-  'ack-before-persist': 89,
-  'stale-read': 295,
-  'commit-older-term': 2680,
-  'no-joint-quorum': 1941,
-  'install-over-newer': 154,
+/**
+ * For every planted bug a seed whose schedule shows it. Figure 8 needs more coincidence than ten
+ * thousand seeds have; test/scripts/raft/37-canary-figure-8.txt plays it.
+ */
+const CANARIES: Readonly<Record<Exclude<RaftBug, 'commit-older-term'>, number>> = {
+  'vote-not-persisted': 8,
+  'ack-before-persist': 198,
+  'stale-read': 2229,
+  'no-joint-quorum': 615,
+  'install-over-newer': 4,
 }
 
 function failureOf(seed: number, bug: RaftBug): string | null {

@@ -138,7 +138,8 @@ export function decodeChange(bytes: Uint8Array): ConfigChange {
   return { phase: 'enter', steps }
 }
 
-// Configuration, little endian: version u8 = 1 | counts of voters, outgoing, learners, learnersNext,
+// Configuration, little endian: version u8 = 1 | counts of voters, outgoing, learners,
+// learnersNext,
 //   u8 each | epoch u53 | the ids in that order, u53 each, ascending within each list
 const CONFIGURATION_VERSION = 1
 const CONFIGURATION_HEAD_BYTES = 13
@@ -168,7 +169,10 @@ export function encodeConfiguration(config: Configuration, view: DataView, at: n
   return end
 }
 
-/** Reads what encodeConfiguration wrote at `at`; it may end before the view does. CORRUPT if invalid. */
+/**
+ * Reads what encodeConfiguration wrote at `at`; it may end before the view does. CORRUPT if
+ * invalid.
+ */
 export function decodeConfiguration(
   view: DataView,
   at: number,

@@ -1,13 +1,14 @@
 // Owns the state of one replica's consensus that every part of the core reads and changes: term,
 // vote, role, configuration, timers, and the effects gathered for the next Ready.
-// Invariant: `lead` is there exactly while the role is leader; a leadership's facts never outlive it.
-// Leaves decisions to election.ts, replication.ts, reads.ts and membership.ts; node.ts is the face.
+// Invariant: `lead` is there exactly while the role is leader; a leadership's facts never outlive
+// it. Leaves decisions to election.ts, replication.ts, reads.ts and membership.ts; node.ts is the
+// face.
 
 import { assert } from '../base/assert.ts'
 import type { Random } from '../env/random.ts'
 import { isVoter } from './configuration.ts'
 import { entryBytes, LogView } from './log.ts'
-import { Members } from './members.ts'
+import type { Members } from './members.ts'
 import { Reads } from './reads.ts'
 import type {
   ConfigChange,
@@ -37,12 +38,14 @@ export interface RaftOptions {
   /** The time of construction, on the clock of all later inputs. */
   readonly nowMs: number
   /**
-   * No vote is given before this time: a crash forgets whom this replica heard and so what its voters'
-   * promise to a leader's lease was. nowMs + electionTimeoutMs after a start; nowMs for a replica that
-   * was just created and can have promised nothing.
+   * No vote is given before this time: a crash forgets whom this replica heard and so what its
+   * voters' promise to a leader's lease was. nowMs + electionTimeoutMs after a start; nowMs for a
+   * replica that was just created and can have promised nothing.
    */
   readonly mayVoteFromMs: number
-  /** Silence of the leader after which a follower may campaign; it does so after one to two of them. */
+  /**
+   * Silence of the leader after which a follower may campaign; it does so after one to two of them.
+   */
   readonly electionTimeoutMs: number
   readonly heartbeatIntervalMs: number
   /** How much the rates of two hosts' monotonic clocks may differ; shortens the lease. */
@@ -52,11 +55,15 @@ export interface RaftOptions {
   /** Bytes and appends on their way to one follower. */
   readonly inflightBytesMax: number
   readonly inflightMessagesMax: number
-  /** Bytes of entries proposed here and not yet committed; one entry larger than it is let through. */
+  /**
+   * Bytes of entries proposed here and not yet committed; one entry larger than it is let through.
+   */
   readonly uncommittedBytesMax: number
   /** Bytes of entries handed out to apply and not yet applied. */
   readonly committedBytesMax: number
-  /** The newest state that a follower could be given instead of the log: at or after what is purged. */
+  /**
+   * The newest state that a follower could be given instead of the log: at or after what is purged.
+   */
   readonly snapshotMark: () => SnapshotMark
   readonly bugs?: ReadonlySet<RaftBug>
 }

@@ -36,7 +36,8 @@ export function admit(core: Core, message: Message): boolean {
 
 /**
  * Whoever leads or asks in an old term hears of the newer one. Without it a replica that came back
- * with a higher term would be deaf to the leader, and a candidate with a lower one deaf to the rest.
+ * with a higher term would be deaf to the leader, and a candidate with a lower one deaf to the
+ * rest.
  */
 function answerOldTerm(core: Core, message: Message): void {
   const { from, kind } = message
@@ -148,8 +149,8 @@ function forgetToPersist(core: Core): void {
 
 /**
  * A voter knows of more that is committed, of whatever term its answer is. Without this a change of
- * members can leave a group stuck: those who know that it is committed and are out of the group have
- * the longer log and refuse; those who remain do not know and need them.
+ * members can leave a group stuck: those who know that it is committed and are out of the group
+ * have the longer log and refuse; those who remain do not know and need them.
  */
 export function learnCommit(core: Core, { commit, commitTerm }: VoteReply): void {
   const { log, role } = core

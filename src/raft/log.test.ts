@@ -58,6 +58,23 @@ describe('the log view', () => {
     expect(log.stable).toBe(3)
   })
 
+  it('does not let a torn write commit what it was to replace', () => {
+    const log = new LogView(store(2, 1, 1, 1), 0, 1)
+    const config = { ...entry(5, 2), kind: 'config' } as const
+    log.merge([...entries(3, 2, 2), config, entry(6, 2), { ...config, index: 7 }])
+    log.commitTo(5)
+    // Replaced and then added: the change leaves apart, with the whole commit index.
+    expect([log.commitToPersist, log.configWaits]).toEqual([2, true])
+    expect(log.takeUnpersisted()).toEqual(entries(3, 2, 2))
+    expect([log.persistLast, log.hasUnpersisted]).toEqual([4, true])
+    expect([log.commitToPersist, log.configWaits]).toEqual([5, true])
+    expect(log.takeUnpersisted()).toHaveLength(3)
+    expect([log.hasUnpersisted, log.configWaits]).toEqual([false, false])
+    log.merge([{ ...config, term: 3, index: 6 }])
+    expect(log.commitToPersist).toBe(5)
+    expect(log.takeUnpersisted()).toHaveLength(1)
+  })
+
   it('never cuts off what is committed', () => {
     const log = new LogView(store(2, 1, 1), 0, 1)
     log.commitTo(3)

@@ -1,12 +1,15 @@
 // Owns the log as consensus sees it: the durable LogStore with the entries on top that are not yet
 // durable, the commit index, and how far entries were handed out to persist and to apply.
-// Invariant: what is committed is never cut off. Entries from `offset` on live in the tail, below it
-// in the store; a snapshot that is not yet durable hides the store until it is.
+// Invariant: what is committed is never cut off. Entries from `offset` on live in the tail, below
+// it in the store; a snapshot that is not yet durable hides the store until it is.
 
 import { assert, must } from '../base/assert.ts'
 import type { Entry, LogStore, SnapshotMark } from './types.ts'
 
-/** What an entry costs beyond its data in a frame and in the log, roughly; keeps empty ones from being free. */
+/**
+ * What an entry costs beyond its data in a frame and in the log, roughly; keeps empty ones from
+ * being free.
+ */
 const ENTRY_OVERHEAD_BYTES = 32
 
 const NO_ENTRIES: readonly Entry[] = []
@@ -35,6 +38,8 @@ export class LogView {
   #handed: number
   #applied: number
   #configWaits = false
+  /** What is handed out next replaces entries that were handed out before. */
+  #isReplacing = false
 
   constructor(store: LogStore, commit: number, applied: number) {
     this.#store = store
@@ -150,7 +155,9 @@ export class LogView {
       this.#tail = []
       this.#offset = from
     }
-    this.#persistNext = Math.min(this.#persistNext, from)
+    if (from >= this.#persistNext) return
+    this.#isReplacing = true
+    this.#persistNext = from
   }
 
   commitTo(index: number): void {
@@ -169,6 +176,7 @@ export class LogView {
     this.#handed = mark.index
     this.#applied = mark.index
     this.#configWaits = false
+    this.#isReplacing = false
   }
 
   get hasUnpersisted(): boolean {
@@ -180,12 +188,40 @@ export class LogView {
     return this.#configWaits
   }
 
+  /**
+   * The commit index to write before the next entries. A crash may leave it without them; then it
+   * must not speak of the entries that they were to replace.
+   */
+  get commitToPersist(): number {
+    return this.#isReplacing ? Math.min(this.#commit, this.#persistNext - 1) : this.#commit
+  }
+
+  /** The last index handed out to persist. */
+  get persistLast(): number {
+    return this.#persistNext - 1
+  }
+
+  /**
+   * The next entries to persist; all there are, except that those which replace others end before a
+   * 'config' entry: that one leaves next, with a commit index that is no longer held back.
+   */
   takeUnpersisted(): readonly Entry[] {
     if (!this.hasUnpersisted) return NO_ENTRIES
-    const entries = this.#tail.slice(this.#persistNext - this.#offset)
-    this.#persistNext = this.lastIndex + 1
-    this.#configWaits = false
-    return entries
+    const start = this.#persistNext - this.#offset
+    let end = this.#tail.length
+    if (this.#isReplacing && this.#configWaits) end = Math.max(this.#configFrom(start), start + 1)
+    this.#persistNext = this.#offset + end
+    this.#isReplacing = false
+    this.#configWaits = this.#configWaits && this.#configFrom(end) < this.#tail.length
+    return this.#tail.slice(start, end)
+  }
+
+  /**
+   * Where in the tail, from `start` on, the first 'config' entry is; its length if there is none.
+   */
+  #configFrom(start: number): number {
+    const at = this.#tail.findIndex((entry, i) => i >= start && entry.kind === 'config')
+    return at < 0 ? this.#tail.length : at
   }
 
   /** What was handed out up to `last`, when the log had seen `cuts` cuts, is durable. */

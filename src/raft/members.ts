@@ -79,7 +79,9 @@ export class Members {
     return this.#quorum('match')
   }
 
-  /** The last heartbeat round that a quorum answered; Infinity if the leader is a quorum by itself. */
+  /**
+   * The last heartbeat round that a quorum answered; Infinity if the leader is a quorum by itself.
+   */
   quorumRound(): number {
     return this.#quorum('ackedRound')
   }

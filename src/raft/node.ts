@@ -5,26 +5,30 @@
 // Contract for the driver. While hasReady(), take ready(), and for each Ready in the order taken:
 //   1. `messages` may leave at once, even before anything of this Ready is durable. This is the one
 //      permitted overlap: a leader's appends travel while its own disk writes.
-//   2. `snapshot`: install the state that was moved here; the log restarts after the mark. Then write
-//      `hardState` and `entries`, the hard state first or both in one atomic write; entries replace
-//      whatever the store holds from the first one's index on. The LogStore may show them at once.
+//   2. `snapshot`: install the state that was moved here; the log restarts after the mark. Then
+//      write `hardState` and `entries`, in that order; a crash may leave any prefix. Entries
+//      replace whatever the store holds from the first one's index on. The LogStore may show them
+//      at once.
 //   3. When this and every earlier Ready is durable: send `messagesAfterPersist`, and call
 //      persisted(ready), for every Ready and in order. Several may be on their way to the disk.
-//   4. Apply `committed` in order, after 2's install; it need not wait for the local disk, because a
+//   4. Apply `committed` in order, after 2's install; it need not wait for the local disk, as a
 //      quorum has the entries. Then call applied(index): a change of configuration takes effect
 //      there. A checkpoint must not become durable before the log entries that it covers.
 //   5. A read state is answered when its index is applied; `readsDropped` get an error.
-//   6. A 'snapshot' message means: move the state to that replica, and step the message there once it
-//      has it. However that ends, snapshotReported() is called here; until then nothing else is sent.
+//   6. A 'snapshot' message means: move the state to that replica, and step the message there once
+//      it has it. However that ends, snapshotReported() is called here; until then nothing else is
+//      sent to that replica.
 //   7. `fetches`: read the entries into the store's memory, then call fetched(replica). The own id
 //      asks for entries to apply.
 // Messages to one peer leave in order if they can; lost, doubled and reordered ones do no harm.
 // tick() is called when nextDeadlineMs() has come; a host that lets a quiescent group sleep just
 // stops calling it, on all replicas, and calls wake() to go on.
 //
-// A group is born with a log that starts after a mark at index 1 of term 1 with its configuration, the
-// same on each founder. A replica that joins later starts empty, with NO_CONFIGURATION: its log
+// A group is born with a log that starts after a mark at index 1 of term 1 with its configuration,
+// the same on each founder. A replica that joins later starts empty, with NO_CONFIGURATION: its log
 // matches nowhere, so it gets a state and with that the configuration, before any entry.
+// A removed replica may be destroyed once a quorum of the new voters has applied the change: before
+// that they may need its answer to an election to learn that the change is committed.
 
 import { assert, must } from '../base/assert.ts'
 import { enterJoint, isJoint, isVoter } from './configuration.ts'
@@ -256,8 +260,8 @@ export class RaftNode {
   }
 
   /**
-   * The index to read at, if the lease holds now; null means to use readIndex. Linearizable once that
-   * index is applied, provided that nowMs was taken after the read came in.
+   * The index to read at, if the lease holds now; null means to use readIndex. Linearizable once
+   * that index is applied, provided that nowMs was taken after the read came in.
    */
   leaseRead(nowMs: number): number | null {
     const core = this.#core
@@ -282,7 +286,10 @@ export class RaftNode {
     return 'started'
   }
 
-  /** Campaigns now instead of at the deadline; false where a promise or the configuration forbids it. */
+  /**
+   * Campaigns now instead of at the deadline; false where a promise or the configuration forbids
+   * it.
+   */
   campaign(nowMs: number): boolean {
     this.#core.advance(nowMs)
     return campaign(this.#core)
@@ -317,25 +324,28 @@ export class RaftNode {
     }
     const committed = this.#canApply ? this.#takeCommitted() : NO_ENTRIES
     const hardState = this.#takeHardState()
+    const entries = log.takeUnpersisted()
+    // A promise about entries leaves with the last of them.
+    const mayPromise = out.afterPersist.length > 0 && !log.hasUnpersisted
     const ready: Ready = {
       hardState,
-      entries: log.takeUnpersisted(),
+      entries,
       snapshot: out.snapshot,
       messages: out.messages.length === 0 ? NO_MESSAGES : out.messages,
-      messagesAfterPersist: out.afterPersist.length === 0 ? NO_MESSAGES : out.afterPersist,
+      messagesAfterPersist: mayPromise ? out.afterPersist : NO_MESSAGES,
       committed,
       readStates: out.readStates.length === 0 ? NO_READ_STATES : out.readStates,
       readsDropped: out.readsDropped.length === 0 ? NO_READS : out.readsDropped,
       fetches: out.fetches.length === 0 ? NO_FETCHES : out.fetches,
     }
     if (out.messages.length > 0) out.messages = []
-    if (out.afterPersist.length > 0) out.afterPersist = []
+    if (mayPromise) out.afterPersist = []
     if (out.readStates.length > 0) out.readStates = []
     if (out.readsDropped.length > 0) out.readsDropped = []
     if (out.fetches.length > 0) out.fetches = []
     out.snapshot = null
     const { term, vote } = core
-    this.#persisting.push({ ready, lastIndex: log.lastIndex, cuts: log.cuts, term, vote })
+    this.#persisting.push({ ready, lastIndex: log.persistLast, cuts: log.cuts, term, vote })
     return ready
   }
 
@@ -353,7 +363,7 @@ export class RaftNode {
     this.#commitDue = false
     core.handedTerm = term
     core.handedVote = vote
-    return { term, vote, commit: log.commit }
+    return { term, vote, commit: log.commitToPersist }
   }
 
   get #canApply(): boolean {

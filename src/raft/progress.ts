@@ -1,8 +1,8 @@
 // Owns what a leader knows of one follower: how far its log matches, what is on the way to it, and
 // in which of three states replication is. Probe: where the logs part is being searched, one append
-// at a time. Replicate: appends stream within a window of bytes and messages. Snapshot: the log that
-// the follower needs is gone and a state is on its way.
-// Invariant: match < next, and match only grows. Every transition is in NEXT_STATE.
+// at a time. Replicate: appends stream within a window of bytes and messages. Snapshot: the log
+// that the follower needs is gone and a state is on its way. Invariant: match < next, and match
+// only grows. Every transition is in NEXT_STATE.
 
 import { assert } from '../base/assert.ts'
 import type { ReplicaId } from './types.ts'
@@ -152,7 +152,10 @@ export class Progress {
     return true
   }
 
-  /** It has no match at `index`; `probe` is where the leader's log might match. False if that is old. */
+  /**
+   * It has no match at `index`; `probe` is where the leader's log might match. False if that is
+   * old.
+   */
   rejected(index: number, probe: number): boolean {
     if (index <= this.match) return false
     const state = NEXT_STATE[this.state].rejected
@@ -189,8 +192,8 @@ export class Progress {
   }
 
   /**
-   * It hears the leader. If nothing has come of what is on its way for `patienceMs`, an append after
-   * all of that goes out: refused, it shows that some was lost. True if so.
+   * It hears the leader. If nothing has come of what is on its way for `patienceMs`, an append
+   * after all of that goes out: refused, it shows that some was lost. True if so.
    */
   heardOf(lastIndex: number, patienceMs: number, nowMs: number): boolean {
     this.activeMs = nowMs

@@ -66,7 +66,8 @@ describe('majorities', () => {
     )
   })
 
-  // Halves are judged apart, so a result that only their overlap decides may still be called pending.
+  // Halves are judged apart, so a result that only their overlap decides may still be called
+  // pending.
   it('count joint votes as both halves together', () => {
     fc.assert(
       fc.property(voters, voters, votes, (a, b, cast) => {

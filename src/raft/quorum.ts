@@ -7,7 +7,10 @@ import type { ReplicaId } from './types.ts'
 
 export type VoteResult = 'won' | 'lost' | 'pending'
 
-/** The largest value that a majority has reached. Sorts `values` in place: they are the caller's scratch. */
+/**
+ * The largest value that a majority has reached. Sorts `values` in place: they are the caller's
+ * scratch.
+ */
 export function majorityValue(values: number[]): number {
   const count = values.length
   if (count === 0) return Number.POSITIVE_INFINITY

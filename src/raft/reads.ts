@@ -1,15 +1,18 @@
 // Owns heartbeat rounds and what they prove. A round is one heartbeat to every follower, numbered
-// within the term; an answer to round r from a quorum proves that at the time r was sent nobody with
-// a higher term had been elected (ReadIndex), and that nobody will be until the promise of each of
-// that quorum, not to vote for an election timeout, has run out (the lease).
-// Invariant: the lease ends before the first of those promises can, for any two clocks whose rates
-// differ by at most the configured drift. Sending is timed by the last input before it, never after.
+// within the term; an answer to round r from a quorum proves that at the time r was sent nobody
+// with a higher term had been elected (ReadIndex), and that nobody will be until the promise of
+// each of that quorum, not to vote for an election timeout, has run out (the lease). Invariant: the
+// lease ends before the first of those promises can, for any two clocks whose rates differ by at
+// most the configured drift. Sending is timed by the last input before it, never after.
 
 import type { Core, Leadership } from './core.ts'
 
 /** Rounds for reads that may be on their way at once; later reads share the next one. */
 const READ_ROUNDS_MAX = 16
-/** Past this many unanswered rounds a heartbeat without reads is not remembered: check-quorum is near. */
+/**
+ * Past this many unanswered rounds a heartbeat without reads is not remembered: check-quorum is
+ * near.
+ */
 const ROUNDS_MAX = 64
 
 interface Round {
@@ -82,7 +85,9 @@ export class Reads {
   }
 }
 
-/** An entry of the own term is committed, so the commit index is no older than any other leader's. */
+/**
+ * An entry of the own term is committed, so the commit index is no older than any other leader's.
+ */
 export function canRead(core: Core, lead: Leadership): boolean {
   return core.log.commit >= lead.termStartIndex
 }

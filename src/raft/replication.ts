@@ -1,9 +1,9 @@
 // Owns how entries get from a leader to its followers and become committed, both sides of it.
 // Invariant: a leader commits by counting only entries of its own term (the paper, 5.4.2), and its
 // own copy counts only when its disk has it, like anybody else's.
-// Appends are not sent where an input comes in but once per Ready, so that the proposals of one turn
-// travel together. The commit index travels with appends and heartbeats; only the commit of a change
-// of configuration is told at once.
+// Appends are not sent where an input comes in but once per Ready, so that the proposals of one
+// turn travel together. The commit index travels with appends and heartbeats; only the commit of a
+// change of configuration is told at once.
 
 import type { Core, Leadership } from './core.ts'
 import { entriesBytes, entryBytes } from './log.ts'
@@ -156,8 +156,8 @@ export function rejectAppend(
 export function onHeartbeat(core: Core, message: MessageOf<'heartbeat'>): void {
   core.heard(message.from)
   core.log.commitTo(Math.min(message.commit, core.log.lastIndex))
-  // The answer promises not to vote for a while. A replica that has never persisted a term counts as
-  // one that has promised nothing, so its first answer in a term waits for the term.
+  // The answer promises not to vote for a while. A replica that has never persisted a term counts
+  // as one that has promised nothing, so its first answer in a term waits for the term.
   const { messages, afterPersist } = core.out
   const queue = core.durableTerm === core.term ? messages : afterPersist
   queue.push({

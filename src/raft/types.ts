@@ -1,10 +1,15 @@
 // The words of the consensus core: entries, configurations, messages, and what goes in and out of a
 // RaftNode. Values only; nothing here has behaviour.
 
-/** A replica of a group, never 0. Unique in its group for ever: one that comes back has a new id. */
+/**
+ * A replica of a group, never 0. Unique in its group for ever: one that comes back has a new id.
+ */
 export type ReplicaId = number & { readonly brand: 'ReplicaId' }
 
-/** 'noop' opens a leader's term; 'data' is the state machine's; 'config' holds an encoded ConfigChange. */
+/**
+ * 'noop' opens a leader's term; 'data' is the state machine's; 'config' holds an encoded
+ * ConfigChange.
+ */
 export type EntryKind = 'noop' | 'data' | 'config'
 
 export interface Entry {
@@ -24,8 +29,8 @@ export interface HardState {
    * Known to be committed; may lag and saves work after a restart. One case is more than a hint: it
    * comes with every 'config' entry, and a log that holds the entry without it could elect by a
    * configuration that is two steps old. So it is written before the entries of its Ready, or with
-   * them. It comes again when such an entry is to be applied: a replica that took effect of a change
-   * must know so after a restart, because the members before the change may be gone by then.
+   * them. It comes again when such an entry is to be applied: a replica that took effect of a
+   * change must know so after a restart, because the members before the change may be gone by then.
    */
   readonly commit: number
 }
@@ -48,7 +53,10 @@ export interface ConfigChangeStep {
   readonly replica: ReplicaId
 }
 
-/** 'enter' starts a joint phase with these steps; 'leave' ends it and is proposed by the leader itself. */
+/**
+ * 'enter' starts a joint phase with these steps; 'leave' ends it and is proposed by the leader
+ * itself.
+ */
 export type ConfigChange =
   | { readonly phase: 'enter'; readonly steps: readonly ConfigChangeStep[] }
   | { readonly phase: 'leave' }
@@ -104,7 +112,10 @@ export type Message =
       readonly round: number
     })
   | (Envelope & { readonly kind: 'heartbeat-reply'; readonly round: number })
-  /** The log the follower needs is gone; the host moves the state, then the follower steps this message. */
+  /**
+   * The log the follower needs is gone; the host moves the state, then the follower steps this
+   * message.
+   */
   | (Envelope & { readonly kind: 'snapshot'; readonly mark: SnapshotMark })
   | (Envelope & { readonly kind: 'timeout-now' })
 
@@ -126,8 +137,8 @@ export interface Proposed {
 export type TransferRefusal = 'not-leader' | 'not-a-voter' | 'already-leader' | 'transferring'
 
 /**
- * Planted faults, each at one named place, that the simulator's checkers must find. Never set outside
- * of tests and the simulator.
+ * Planted faults, each at one named place, that the simulator's checkers must find. Never set
+ * outside of tests and the simulator.
  */
 export type RaftBug =
   /** A vote is answered before it is durable, and never becomes so. */
@@ -181,7 +192,8 @@ export interface Fetch {
 
 /**
  * The durable log as the core reads it; raftlog/ implements it. Everything answers from memory.
- * Indexes run from firstIndex to lastIndex; firstIndex - 1 is the last purged one, whose term is known.
+ * Indexes run from firstIndex to lastIndex; firstIndex - 1 is the last purged one, whose term is
+ * known.
  */
 export interface LogStore {
   firstIndex(): number

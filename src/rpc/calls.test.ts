@@ -22,7 +22,7 @@ function pattern(bytes: number, fill = 0): Uint8Array {
 }
 
 describe('calls', () => {
-  it('carry body and payload there and back, of every size, with the name of the caller', async () => {
+  it('carry body and payload of every size there and back, with the name of the caller', async () => {
     const world = new RpcWorld()
     const server = await world.serve()
     const client = await world.client()
@@ -45,6 +45,24 @@ describe('calls', () => {
     expect(world.serverCounts.gauges.get('rpc_connections')?.()).toBe(1)
     expect(world.serverCounts.gauges.get('rpc_inflight_bytes')?.()).toBe(0)
     expect(world.clientCounts.of('rpc_call_seconds')).toBe(25)
+  })
+
+  it('come through when both sides have more to send than any buffer holds', async () => {
+    const world = new RpcWorld()
+    const server = await world.serve()
+    const client = await world.client()
+    server.handle(ECHO, (call) => call.reply(EMPTY, call.payload, call.payloadCrc))
+    client.connect()
+    await world.until(() => client.state === 'connected')
+    const payload = pattern(MIB)
+    const asked: ReturnType<typeof ask>[] = []
+    // Turn by turn, so that the streams are full of many pieces.
+    for (let i = 0; i < 50; i++) {
+      asked.push(ask(client, ECHO, EMPTY, payload, 60_000))
+      await world.runMs(0)
+    }
+    await world.until(() => asked.every((a) => a.outcome !== null))
+    expect(asked.map((a) => a.outcome?.error?.code ?? 'done')).toEqual(asked.map(() => 'done'))
   })
 
   it('are answered in any order, each to its own', async () => {
@@ -165,7 +183,7 @@ describe('calls', () => {
     expect(writes - before).toBe(1)
   })
 
-  it('believe a CRC that is given, so that damage on the way from the client is found', async () => {
+  it('believe a CRC that is given, so that damage before the client is found', async () => {
     const world = new RpcWorld()
     const server = await world.serve()
     const client = await world.client()
@@ -288,7 +306,7 @@ describe('deadlines', () => {
 })
 
 describe('bounds', () => {
-  it('refuse requests over the bytes of a connection at once, and take them again afterwards', async () => {
+  it('refuse requests over the bytes of a connection at once, and take them again later', async () => {
     const world = new RpcWorld()
     const config = { bodyBytesMax: KIB, payloadBytesMax: 64 * KIB }
     const limit = { connectionInflightBytesMax: 256 * KIB, serverInflightBytesMax: MIB }
@@ -320,6 +338,25 @@ describe('bounds', () => {
     for (const call of held.slice(2)) call.reply(EMPTY)
     await world.until(() => again.every((a) => a.outcome !== null))
     expect(server.inflightBytes).toBe(0)
+  })
+
+  it('count answers that are not sent yet among the bytes of their connection', async () => {
+    const world = new RpcWorld()
+    const server = await world.serve({
+      bodyBytesMax: KIB,
+      payloadBytesMax: 64 * KIB,
+      connectionInflightBytesMax: 256 * KIB,
+    })
+    server.handle(ECHO, (call) => call.reply(EMPTY, new Uint8Array(50 * KIB)))
+    const client = await world.client()
+    // All in one piece, so that the answers of the first ones are still there at the last ones.
+    const asked = Array.from({ length: 30 }, () => ask(client, ECHO, EMPTY, null, 9000))
+    await world.until(() => asked.every((a) => a.outcome !== null))
+    const done = asked.filter((a) => a.outcome?.error === null).length
+    const refused = asked.filter((a) => a.outcome?.error?.code === 'OVERLOADED').length
+    expect(done + refused).toBe(30)
+    expect(done).toBeGreaterThanOrEqual(5)
+    expect(done).toBeLessThanOrEqual(10)
   })
 
   it('hold for all connections of a server together, and for empty requests too', async () => {

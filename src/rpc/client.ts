@@ -1,8 +1,7 @@
 // Owns the asking side: one connection to one address, kept while the client is open, and the calls
-// on it. Invariants: `done` of a call is called exactly once and never from within call(); memory given
-// to call() is borrowed until its answer; nothing is repeated here, as only a caller knows what may be.
-// While connecting, calls wait; while a broken connection pauses they fail at once by DISCONNECTED,
-// so that a caller can go elsewhere.
+// on it. Invariants: `done` of a call is called exactly once and never from within call(); nothing
+// is repeated here, as only a caller knows what may be. While connecting, calls wait; while a broken
+// connection pauses they fail at once by DISCONNECTED, so that a caller can go elsewhere.
 
 import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
@@ -18,46 +17,23 @@ import {
   SMALL_BODY_BYTES_MAX,
 } from '../format/frame-bodies.ts'
 import { agreeOnVersion, SPOKEN } from '../format/version.ts'
-import type { Counter, Observer, Timing } from '../observe/observe.ts'
+import type { Counter, Observer } from '../observe/observe.ts'
 import type { RpcConfig } from './config.ts'
-import { type Deadlined, DeadlineWheel } from './deadlines.ts'
 import { type CloseReason, Link, LinkCounters, type LinkOwner } from './link.ts'
+import { type CallDone, type PendingCall, PendingCalls, type Reply } from './pending-calls.ts'
 
-export interface Reply {
-  /** The caller's for ever, as is `payload`. */
-  readonly body: Uint8Array
-  readonly payload: Uint8Array
-  /** Checked against the payload. */
-  readonly payloadCrc: number
-}
-
-export type CallDone = (error: LemnisError | null, reply: Reply | null) => void
+export type { CallDone, Reply }
 
 /**
- * 'idle': never asked for a connection; 'connecting': until the handshake is done; 'backoff': between
- * two attempts; 'leaving': the peer said goodbye and answers only what is in flight.
+ * 'idle': never asked for a connection; 'connecting': until the handshake is done; 'backoff':
+ * between two attempts; 'leaving': the peer said goodbye and answers only what is in flight.
  */
 export type ClientState = 'idle' | 'connecting' | 'connected' | 'leaving' | 'backoff' | 'closed'
 
-/** The attempts after which the pause grows no more; 50 ms doubled ten times is beyond any maximum. */
+/**
+ * The attempts after which the pause grows no more; 50 ms doubled ten times is beyond any maximum.
+ */
 const DOUBLINGS_MAX = 10
-
-class PendingCall implements Deadlined {
-  readonly callId: number
-  readonly startedMs: number
-  readonly deadlineMs: number
-  readonly done: CallDone
-  wheelStep = 0
-  wheelNext: Deadlined | null = null
-  wheelPrevious: Deadlined | null = null
-
-  constructor(callId: number, startedMs: number, budgetMs: number, done: CallDone) {
-    this.callId = callId
-    this.startedMs = startedMs
-    this.deadlineMs = startedMs + budgetMs
-    this.done = done
-  }
-}
 
 /** What a call that waits for the connection will send. */
 interface Unsent {
@@ -77,21 +53,17 @@ export class RpcClient {
   readonly #config: RpcConfig
   readonly #name: string
   readonly #counters: LinkCounters
-  readonly #seconds: Timing
   readonly #overloaded: Counter
   readonly #unexpected: Counter
-  readonly #calls = new Map<number, PendingCall>()
-  readonly #deadlines: DeadlineWheel<PendingCall>
+  readonly #calls: PendingCalls
   #unsent: Unsent[] = []
   #unsentBytes = 0
   #state: ClientState = 'idle'
   #link: Link | null = null
   #peer: Hello | null = null
-  #lastCallId = 0
   #attempts = 0
   #timer: Timer | null = null
   #retryAtMs = 0
-  #whenEmpty: (() => void) | null = null
   /** What the peer answered to our hello instead of a hello. */
   #refusedBy: LemnisError | null = null
   #whenGone: (() => void) | null = null
@@ -106,10 +78,9 @@ export class RpcClient {
     this.#config = config
     this.#name = name
     this.#counters = new LinkCounters(observer)
-    this.#seconds = observer.histogram('rpc_call_seconds')
     this.#overloaded = observer.counter('rpc_overloaded_total')
     this.#unexpected = observer.counter('rpc_replies_unexpected_total')
-    this.#deadlines = new DeadlineWheel(env.clock, (call) => this.#expire(call))
+    this.#calls = new PendingCalls(env.clock, observer, address)
   }
 
   get state(): ClientState {
@@ -118,7 +89,7 @@ export class RpcClient {
 
   /** Calls that wait for their answer. */
   get pendingCalls(): number {
-    return this.#calls.size
+    return this.#calls.count
   }
 
   /** What the peer calls itself; empty before the first handshake. */
@@ -126,14 +97,18 @@ export class RpcClient {
     return this.#peer?.name ?? ''
   }
 
-  /** Makes the connection now rather than at the first call; from then on it is made again when lost. */
+  /**
+   * Makes the connection now rather than at the first call; from then on it is made again when
+   * lost.
+   */
   connect(): void {
     if (this.#state === 'idle' && !this.#isClosing) this.#connect()
   }
 
   /**
-   * Asks, and calls `done` with the answer or the error, later and once. `budgetMs` may be Infinity.
-   * Borrows `body` and `payload` until then. A `payloadCrc` that is given is believed.
+   * Asks, and calls `done` with the answer or the error, later and once. `budgetMs` may be
+   * Infinity. Borrows `body` and `payload` until the answer; after an error they may still be on
+   * their way, so nobody writes to them again. A `payloadCrc` that is given is believed.
    */
   call(
     method: number,
@@ -151,9 +126,7 @@ export class RpcClient {
       return
     }
     this.connect()
-    const call = new PendingCall(++this.#lastCallId, this.#env.clock.monotonicMs(), budgetMs, done)
-    this.#calls.set(call.callId, call)
-    this.#deadlines.add(call)
+    const call = this.#calls.add(budgetMs, done)
     if (this.#state === 'connected') {
       this.#send(call, method, body, bytes, payloadCrc, call.startedMs)
     } else {
@@ -222,7 +195,7 @@ export class RpcClient {
       const detail = { reason: 'too large', body: body.byteLength, payload: payload.byteLength }
       return new LemnisError('INVALID_ARGUMENT', detail)
     }
-    if (this.#calls.size >= this.#config.clientCallsMax || !this.#hasRoom(body, payload)) {
+    if (this.#calls.count >= this.#config.clientCallsMax || !this.#hasRoom(body, payload)) {
       this.#overloaded.add(1)
       return new LemnisError('OVERLOADED', { address, hintMs: this.#config.overloadedHintMs })
     }
@@ -250,7 +223,8 @@ export class RpcClient {
     nowMs: number,
   ): void {
     const leftMs = call.deadlineMs - nowMs
-    // What is left is rounded up: 0 says without limit. Beyond 49 days the wire knows no difference.
+    // What is left is rounded up: 0 says without limit. Beyond 49 days the wire knows no
+    // difference.
     const budgetMs = leftMs > 0xffff_ffff ? 0 : Math.ceil(leftMs)
     const crc = this.#crcOf(payload, payloadCrc)
     this.#link?.send('request', method, call.callId, budgetMs, body, payload, crc)
@@ -269,35 +243,17 @@ export class RpcClient {
     for (const { call, method, body, payload, payloadCrc } of unsent) {
       if (call.deadlineMs <= nowMs || !this.#calls.has(call.callId)) continue
       if (this.#isTooLarge(body, payload)) {
-        this.#finish(call, new LemnisError('INVALID_ARGUMENT', { reason: 'too large' }), null)
+        this.#calls.fail(call, new LemnisError('INVALID_ARGUMENT', { reason: 'too large' }))
       } else {
         this.#send(call, method, body, payload, payloadCrc, nowMs)
       }
     }
   }
 
-  #expire(call: PendingCall): void {
-    if (!this.#calls.has(call.callId)) return
-    const { address } = this
-    const budgetMs = call.deadlineMs - call.startedMs
-    this.#finish(call, new LemnisError('DEADLINE_EXCEEDED', { address, budgetMs }), null)
-  }
-
-  #finish(call: PendingCall, error: LemnisError | null, reply: Reply | null): void {
-    this.#calls.delete(call.callId)
-    this.#deadlines.remove(call)
-    if (error !== null) this.#observer.counter('rpc_calls_failed_total', error.code).add(1)
-    call.done(error, reply)
-    if (this.#calls.size === 0) this.#whenEmpty?.()
-  }
-
   #failAll(error: LemnisError): void {
     this.#unsent = []
     this.#unsentBytes = 0
-    const calls = [...this.#calls.values()]
-    for (const call of calls) {
-      if (this.#calls.has(call.callId)) this.#finish(call, error, null)
-    }
+    this.#calls.failAll(error)
   }
 
   #dropped(reason: string): false {
@@ -315,6 +271,7 @@ export class RpcClient {
 
   #connect(): void {
     const owner: LinkOwner = {
+      pausesReading: false,
       opened: () => this.#greet(),
       admit: (header) => this.#admit(header),
       frame: (header, body, payload) => this.#frame(header, body, payload),
@@ -371,9 +328,7 @@ export class RpcClient {
   #replied(header: FrameHeader, reply: Reply): void {
     const call = this.#calls.get(header.callId)
     if (call === undefined) return
-    const arrivedMs = this.#link?.arrivedMs ?? call.startedMs
-    this.#seconds.record((arrivedMs - call.startedMs) / 1000)
-    this.#finish(call, null, reply)
+    this.#calls.answer(call, reply, this.#link?.arrivedMs ?? call.startedMs)
   }
 
   /** An error answers a call, or, without one, our hello. */
@@ -391,7 +346,7 @@ export class RpcClient {
     }
     const call = this.#calls.get(header.callId)
     if (call !== undefined) {
-      this.#finish(call, error, null)
+      this.#calls.fail(call, error)
     } else if (this.#state === 'connecting') {
       this.#refusedBy = error
       this.#link?.fail(error.code === 'WRONG_CLUSTER' ? 'wrong-cluster' : 'no-common-version')
@@ -453,10 +408,10 @@ export class RpcClient {
 
   async #close(): Promise<void> {
     this.#isClosing = true
-    if (this.#calls.size > 0) await this.#emptied()
+    if (this.#calls.count > 0) await this.#emptied()
     this.#failAll(new LemnisError('CLOSED', { address: this.address }))
     this.#timer?.cancel()
-    this.#deadlines.close()
+    this.#calls.close()
     const link = this.#link
     if (link !== null) {
       const gone = new Promise<void>((done) => {
@@ -474,7 +429,7 @@ export class RpcClient {
   #emptied(): Promise<void> {
     return new Promise((done) => {
       const timer = this.#env.clock.after(this.#config.closeGraceMs, done)
-      this.#whenEmpty = () => {
+      this.#calls.onEmpty = () => {
         timer.cancel()
         done()
       }

@@ -57,7 +57,7 @@ export type RpcConfig = ConfigOf<typeof RPC_CONFIG>
 const RELATIONS: readonly Relation<RpcConfig>[] = [
   {
     holds: (c) => c.peerSilenceMs >= 3 * c.keepAliveIntervalMs,
-    says: 'peerSilenceMs must be at least three keepAliveIntervalMs, or one late pong ends a connection',
+    says: 'peerSilenceMs must be at least three keepAliveIntervalMs, or a late pong ends it all',
   },
   {
     holds: (c) => c.backoffMinMs > 0 && c.backoffMinMs <= c.backoffMaxMs,
@@ -65,7 +65,7 @@ const RELATIONS: readonly Relation<RpcConfig>[] = [
   },
   {
     holds: (c) => 2 * (c.bodyBytesMax + c.payloadBytesMax) <= c.connectionInflightBytesMax,
-    says: 'connectionInflightBytesMax must hold two of the largest frames, or one may block for ever',
+    says: 'connectionInflightBytesMax must hold two of the largest frames',
   },
   {
     holds: (c) => c.connectionInflightBytesMax <= c.serverInflightBytesMax,

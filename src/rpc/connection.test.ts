@@ -41,7 +41,7 @@ describe('a client', () => {
     expect(world.clientCounts.events.map((e) => e.name)).toEqual(['rpc_connected', 'rpc_connected'])
   })
 
-  it('fails calls where nobody listens, at once while it pauses, and finds a server that comes', async () => {
+  it('fails calls where nobody listens, at once in a pause, and finds a server that comes', async () => {
     const world = new RpcWorld()
     await world.env('server')
     const client = await world.client()
@@ -90,6 +90,22 @@ describe('a client', () => {
     expect(world.clientCounts.of('rpc_connections_closed_total', 'connect-failed')).toBe(
       pauses.length + (client.state === 'backoff' ? 1 : 0),
     )
+  })
+
+  it('begins with short pauses again once it was connected', async () => {
+    const world = new RpcWorld()
+    await world.env('server')
+    const env = await world.env('client')
+    const client = await world.client({ backoffMinMs: 100, backoffMaxMs: 10_000 })
+    client.connect()
+    await world.runMs(30_000)
+    await world.serve()
+    await world.until(() => client.state === 'connected')
+    world.host('server').crash()
+    await world.until(() => client.state === 'backoff')
+    const startMs = env.clock.monotonicMs()
+    await world.until(() => client.state === 'connecting')
+    expect(env.clock.monotonicMs() - startMs).toBeLessThan(110)
   })
 
   it('gives up an attempt that gets no answer in time', async () => {
@@ -287,7 +303,7 @@ describe('a graceful close of a client', () => {
     expect(client.notify(ECHO, EMPTY, null)).toBe(true)
     held[0]?.reply(EMPTY)
     await world.settle(closed)
-    await world.runMs(10)
+    await world.runMs(5000)
     expect(asked.outcome?.error).toBeNull()
     expect([client.state, server.connections]).toEqual(['closed', 0])
     expect(world.serverCounts.of('rpc_connections_closed_total', 'closed')).toBe(1)
@@ -324,8 +340,11 @@ describe('a graceful close of a client', () => {
     const connecting = await world.client()
     connecting.connect()
     expect(connecting.state).toBe('connecting')
+    world.network.cut('client', 'server')
+    const startUs = world.world.nowUs
     await world.settle(connecting.close())
     expect(connecting.state).toBe('closed')
+    expect(world.world.nowUs - startUs).toBeLessThan(1_000_000)
   })
 
   it('ends when the connection is lost meanwhile', async () => {
@@ -340,6 +359,9 @@ describe('a graceful close of a client', () => {
     await world.settle(closed)
     expect(client.state).toBe('closed')
     expect(world.world.nowUs).toBeLessThan(1_000_000)
+    const states = statesOf(client)
+    await world.runMs(10_000)
+    expect(states).toEqual([])
   })
 
   it('does not wait for a server that takes nothing any more', async () => {

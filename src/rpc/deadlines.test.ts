@@ -117,7 +117,7 @@ describe('DeadlineWheel', () => {
   it('lets an expired item add and remove others', () => {
     const clock = new HandClock()
     const order: number[] = []
-    const other = item(2, clock.nowMs + 100)
+    const other = item(2, clock.nowMs + 600)
     const wheel = new DeadlineWheel<Item>(clock, (it) => {
       order.push(it.id)
       if (it.id !== 1) return
@@ -126,8 +126,16 @@ describe('DeadlineWheel', () => {
     })
     wheel.add(item(1, clock.nowMs + 10))
     wheel.add(other)
+    // First one after the other, then all due in one sweep.
     clock.goTo(clock.nowMs + 500)
     expect(order).toEqual([1, 3])
+    const again = item(1, clock.nowMs + 10)
+    wheel.add(again)
+    wheel.add(other)
+    clock.nowMs += 1000
+    clock.goTo(clock.nowMs + 100)
+    expect(order).toEqual([1, 3, 1, 3])
+    expect([wheel.count, clock.armed]).toEqual([0, 0])
   })
 
   it('wakes up seldom: calls that end in time cost about one timer a budget', () => {

@@ -29,10 +29,7 @@ export class DeadlineWheel<T extends Deadlined> {
   #timer: Timer | null = null
   #timerStep = 0
 
-  /**
-   * `expired` hears of an item after it has been removed. It may add and remove others; one that it
-   * removes and that is due in the same sweep is still told to `expired`.
-   */
+  /** `expired` hears of an item once it has been removed; it may add and remove others. */
   constructor(clock: Clock, expired: (item: T) => void) {
     this.#clock = clock
     this.#expired = expired
@@ -85,27 +82,24 @@ export class DeadlineWheel<T extends Deadlined> {
   #ring(): void {
     this.#timer = null
     const step = Math.floor(this.#clock.monotonicMs() / STEP_MS)
-    const due = this.#takeDue(step)
-    for (const item of due) this.#expired(item)
+    for (const item of this.#due(step)) {
+      // Another one's expiry may have removed it meanwhile.
+      if (item.wheelStep === 0 || item.wheelStep > step) continue
+      this.remove(item)
+      this.#expired(item)
+    }
     // The timer stands at the first slot in use, even if what is in it is due a turn later: then
     // there is one wake-up a turn.
     if (this.#count > 0 && this.#timer === null) this.#arm(this.#nextStep())
   }
 
-  #takeDue(step: number): T[] {
+  #due(step: number): T[] {
     const due: T[] = []
     const first = Math.max(this.#sweptStep + 1, step - SLOTS + 1)
     this.#sweptStep = step
     for (let swept = first; swept <= step; swept++) {
       let item = this.#heads[swept % SLOTS] ?? null
-      while (item !== null) {
-        const next: Deadlined | null = item.wheelNext
-        if (item.wheelStep <= step) {
-          this.remove(item as T)
-          due.push(item as T)
-        }
-        item = next
-      }
+      for (; item !== null; item = item.wheelNext) if (item.wheelStep <= step) due.push(item as T)
     }
     // Slots are stacks: turned around, equal deadlines expire in the order they were added.
     return due.reverse().sort((a, b) => a.deadlineMs - b.deadlineMs)

@@ -32,7 +32,9 @@ const REQUEST: FrameParts = {
   payload: new Uint8Array(100).fill(5),
 }
 
-/** The bytes with one byte changed and, unless told otherwise, the header's CRC made right again. */
+/**
+ * The bytes with one byte changed and, unless told otherwise, the header's CRC made right again.
+ */
 function changed(bytes: Uint8Array, at: number, value: number, mend = true): Uint8Array {
   const copy = bytes.slice()
   copy[at] = value
@@ -453,6 +455,29 @@ describe('a client', () => {
     await world.runMs(10)
     expect(world.clientCounts.of('rpc_replies_unexpected_total')).toBe(9)
     expect(client.state).toBe('connected')
+  })
+
+  it('does not answer pings of a server that takes nothing', async () => {
+    const world = new RpcWorld()
+    let pings: RawStream | null = null
+    await rawServer(world, (stream) => {
+      stream.onFrame = () => {
+        pings = stream
+        stream.send(HELLO_REPLY)
+        stream.connection?.pause()
+      }
+    })
+    const client = await world.client()
+    client.connect()
+    await world.until(() => client.state === 'connected')
+    for (let i = 0; i < 4; i++) client.notify(ECHO, EMPTY, new Uint8Array(MIB))
+    await world.runMs(10)
+    const sent = world.clientCounts.of('rpc_frames_sent_total')
+    const flood = framesOf(...Array.from({ length: 100 }, () => ({ kind: 'ping' as const })))
+    for (let i = 0; i < 20; i++) (pings as RawStream | null)?.send(flood)
+    await world.runMs(100)
+    expect(world.clientCounts.of('rpc_frames_received_total')).toBe(2001)
+    expect(world.clientCounts.of('rpc_frames_sent_total')).toBe(sent)
   })
 
   it('understands a server of a later version that says more in its hello', async () => {

@@ -1,7 +1,8 @@
-// Owns one connection as both sides see it: frames in and out, one gathered write a turn, reading
-// that stops while the peer does not take what was sent, keep-alives, and why the connection ended.
+// Owns one connection as both sides see it: frames in and out, one gathered write a turn,
+// keep-alives, and why the connection ended. The answering side stops reading while its answers are
+// not taken; the asking side never does, or both could wait for each other for ever.
 // Invariant: after fail() or end() the owner gets no frame any more, and closed() exactly once.
-// Handshake and calls are the owner's (client.ts, server.ts).
+// Handshake and calls are the owner's (client.ts, server-peer.ts).
 
 import { EMPTY } from '../base/bytes.ts'
 import type { Timer } from '../env/clock.ts'
@@ -44,6 +45,8 @@ const VIOLATIONS: ReadonlySet<CloseReason> = new Set<CloseReason>([
 ])
 
 export interface LinkOwner {
+  /** The answering side, which must not take in more than it can answer. */
+  readonly pausesReading: boolean
   opened(): void
   /** A checked header, lent; false skips the rest of the frame and refused() follows. */
   admit(header: FrameHeader): boolean
@@ -87,7 +90,8 @@ export class Link implements ConnectionEvents, FrameSink {
   #isOpen = false
   #isClosed = false
   #isFlushing = false
-  #isPaused = false
+  /** More is queued than the network wants; cleared by onDrain. */
+  #isBacklogged = false
   #timer: Timer | null = null
   // What the keep-alive looks at.
   #nowMs: number
@@ -151,9 +155,9 @@ export class Link implements ConnectionEvents, FrameSink {
     this.#writer.add(kind, method, callId, budgetMs, body, payload, payloadCrc)
     if (this.#isFlushing) return
     this.#isFlushing = true
-    // A promise's turn comes when everything that was read from this socket has been handled. Measured
-    // against clock.soon(), which waits for the other sockets too: no fewer calls a second, and less
-    // latency with one in flight.
+    // A promise's turn comes when everything that was read from this socket has been handled.
+    // Measured against clock.soon(), which waits for the other sockets too: no fewer calls a
+    // second, and less latency with one in flight.
     void Promise.resolve().then(() => this.#flush())
   }
 
@@ -200,8 +204,9 @@ export class Link implements ConnectionEvents, FrameSink {
   }
 
   onDrain(): void {
-    if (this.isOver || !this.#isPaused) return
-    this.#isPaused = false
+    if (this.isOver || !this.#isBacklogged) return
+    this.#isBacklogged = false
+    if (!this.#owner.pausesReading) return
     this.#receivedMs = this.#env.clock.monotonicMs()
     this.#connection?.resume()
   }
@@ -228,7 +233,7 @@ export class Link implements ConnectionEvents, FrameSink {
   }
 
   frame(header: FrameHeader, body: Uint8Array, payload: Uint8Array): void {
-    if (header.kind === 'ping') this.send('pong', 0, header.callId, 0, EMPTY, EMPTY, 0)
+    if (header.kind === 'ping') this.#pong(header.callId)
     else if (header.kind !== 'pong') this.#owner.frame(header, body, payload)
   }
 
@@ -237,6 +242,11 @@ export class Link implements ConnectionEvents, FrameSink {
   }
 
   // ---
+
+  /** Not to a peer that takes nothing: its pings must not grow the queue. */
+  #pong(callId: number): void {
+    if (!this.#isBacklogged) this.send('pong', 0, callId, 0, EMPTY, EMPTY, 0)
+  }
 
   #over(reason: CloseReason, detail: string): void {
     this.#reason = reason
@@ -257,10 +267,13 @@ export class Link implements ConnectionEvents, FrameSink {
     this.#counters.framesSent.add(this.#writer.frames)
     this.#counters.bytesSent.add(this.#writer.pendingBytes)
     const isRoom = connection.write(this.#writer.take())
-    if (!isRoom && !this.#isPaused) {
-      this.#isPaused = true
-      connection.pause()
-    }
+    if (isRoom || this.#isBacklogged) return
+    this.#isBacklogged = true
+    if (this.#owner.pausesReading) connection.pause()
+  }
+
+  #isPaused(): boolean {
+    return this.#isBacklogged && this.#owner.pausesReading
   }
 
   #armTick(): void {
@@ -276,7 +289,7 @@ export class Link implements ConnectionEvents, FrameSink {
     this.#tickMs = nowMs
     const queuedBytes = this.#connection?.queuedBytes() ?? 0
     // While reading is paused, a peer lives that takes what was sent to it.
-    const takes = this.#isPaused && queuedBytes < this.#queuedBytesAtTick
+    const takes = this.#isPaused() && queuedBytes < this.#queuedBytesAtTick
     this.#queuedBytesAtTick = queuedBytes
     if (stoodStill || takes) this.#receivedMs = nowMs
 
@@ -287,7 +300,7 @@ export class Link implements ConnectionEvents, FrameSink {
     }
     const isSameFrame = this.#reader.isMidFrame && this.#reader.frames === this.#framesAtTick
     this.#framesAtTick = this.#reader.frames
-    if (!isSameFrame || this.#isPaused || stoodStill) this.#partialSinceMs = nowMs
+    if (!isSameFrame || this.#isPaused() || stoodStill) this.#partialSinceMs = nowMs
     else if (nowMs - this.#partialSinceMs >= partialFrameTimeoutMs) {
       this.fail('slow-frame')
       return

@@ -1,9 +1,10 @@
 // Owns one accepted connection of a server: its handshake, the admission of its requests and their
-// answers. Invariant: what a request claims of the budgets is released once: when it is answered, or
-// when its connection ends before it was whole. A request that a handler still holds keeps its claim
-// after the connection has ended, as its memory is still in use.
+// answers. Invariant: what a request claims of the budgets is released once: when it is answered,
+// or when its connection ends before it was whole. A request that a handler still holds keeps its
+// claim after the connection has ended, as its memory is still in use.
 
 import { assert } from '../base/assert.ts'
+import { ByteBudget } from '../base/budget.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { type ErrorCode, LemnisError } from '../base/errors.ts'
 import type { Timer } from '../env/clock.ts'
@@ -19,13 +20,12 @@ import {
 } from '../format/frame-bodies.ts'
 import { agreeOnVersion, SPOKEN } from '../format/version.ts'
 import type { Counter, Observer } from '../observe/observe.ts'
-import { ByteBudget } from './budget.ts'
 import type { RpcConfig } from './config.ts'
 import type { CallHandler, IncomingCall, IncomingNotify, NotifyHandler } from './incoming.ts'
 import { type CloseReason, Link, LinkCounters, type LinkOwner } from './link.ts'
 
 /** What a request costs besides its bytes, so that a bound on bytes bounds empty requests too. */
-export const CALL_OVERHEAD_BYTES = 256
+const CALL_OVERHEAD_BYTES = 256
 
 /** What the connections of one server share. */
 export class ServerCore {
@@ -56,8 +56,9 @@ export class ServerCore {
 }
 
 export class ServerPeer implements LinkOwner {
-  readonly #core: ServerCore
+  readonly pausesReading = true
   readonly link: Link
+  readonly #core: ServerCore
   readonly #inflight: ByteBudget
   readonly #handshakeTimer: Timer
   #hello: Hello | null = null
@@ -185,7 +186,7 @@ export class ServerPeer implements LinkOwner {
       return false
     }
     const bytes = CALL_OVERHEAD_BYTES + header.bodyBytes + header.payloadBytes
-    const heldBytes = this.#inflight.bytes + this.link.queuedBytes
+    const heldBytes = this.#inflight.claimedBytes + this.link.queuedBytes
     const fits = heldBytes + bytes <= core.config.connectionInflightBytesMax
     if (!fits || !core.inflight.tryClaim(bytes)) {
       this.#refusal = 'OVERLOADED'

@@ -1,19 +1,19 @@
 // Owns the answering side: a listener, what all its connections share, and the table of methods.
 // Invariants: every admitted request is answered once or its connection ends; a connection that
-// breaks the rules ends alone. Bounds are bytes: of requests taken in and not answered, per connection
-// and for the server, and of answers not sent, per connection. Past them the answer is OVERLOADED
-// before any memory is taken; nothing waits. Notes are handled when they arrive and hold no budget:
-// they carry what lets requests finish.
+// breaks the rules ends alone. Bounds are bytes: of requests taken in and not answered, per
+// connection and for the server, and of answers not sent, per connection. Past them the answer is
+// OVERLOADED before any memory is taken; nothing waits. Notes are handled when they arrive and hold
+// no budget: they carry what lets requests finish.
 
 import { must } from '../base/assert.ts'
 import type { Env } from '../env/env.ts'
 import type { Address, Connection, ConnectionEvents, Listener } from '../env/network.ts'
 import type { Observer } from '../observe/observe.ts'
 import type { RpcConfig } from './config.ts'
-import type { CallHandler, IncomingCall, IncomingNotify, NotifyHandler } from './incoming.ts'
+import type { CallHandler, IncomingCall, NotifyHandler } from './incoming.ts'
 import { ServerCore, ServerPeer } from './server-peer.ts'
 
-export type { CallHandler, IncomingCall, IncomingNotify, NotifyHandler }
+export type { IncomingCall }
 
 /** The events of a connection that is refused. */
 const IGNORED: ConnectionEvents = { onOpen() {}, onData() {}, onDrain() {}, onClose() {} }
@@ -39,7 +39,7 @@ export class RpcServer {
     const server = new RpcServer(core)
     server.#listener = await env.network.listen(address, (connection) => server.#accept(connection))
     observer.gauge('rpc_connections', () => core.peers.size)
-    observer.gauge('rpc_inflight_bytes', () => core.inflight.bytes)
+    observer.gauge('rpc_inflight_bytes', () => core.inflight.claimedBytes)
     return server
   }
 
@@ -54,7 +54,7 @@ export class RpcServer {
 
   /** What requests that were taken in and not answered yet claim of serverInflightBytesMax. */
   get inflightBytes(): number {
-    return this.#core.inflight.bytes
+    return this.#core.inflight.claimedBytes
   }
 
   /** A method without a handler is answered by UNKNOWN_METHOD. */

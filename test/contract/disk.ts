@@ -1,5 +1,5 @@
-// Owns what every Disk must do, run on the real and on the simulated one alike. What a crash takes is
-// tested with the simulator (src/sim/disk.test.ts) and by kill -9 (src/raftlog/kill.test.ts).
+// Owns what every Disk must do, run on the real and on the simulated one alike. What a crash takes
+// is tested with the simulator (src/sim/disk.test.ts) and by kill -9 (src/raftlog/kill.test.ts).
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LemnisError } from '../../src/base/errors.ts'

@@ -1,6 +1,6 @@
 // Owns what every Network must do, as one suite: platform/ runs it over sockets, sim/ over its own.
-// Nothing here looks at a clock: a test waits for an event by promise, and `settle` drives the world
-// until that promise is done.
+// Nothing here looks at a clock: a test waits for an event by promise, and `settle` drives the
+// world until that promise is done.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { bytesEqual, concat } from '../../src/base/bytes.ts'
@@ -46,7 +46,8 @@ class End implements ConnectionEvents {
   }
   onData(bytes: Uint8Array): void {
     if (this.closed > 0) this.afterClose++
-    // Node's Buffer is a Uint8Array whose slice() does not copy: whoever keeps bytes would be fooled.
+    // Node's Buffer is a Uint8Array whose slice() does not copy: whoever keeps bytes would be
+    // fooled.
     this.plain &&= Object.getPrototypeOf(bytes) === Uint8Array.prototype
     this.received.push(new Uint8Array(bytes))
     this.receivedBytes += bytes.byteLength
@@ -180,7 +181,7 @@ export function describeNetwork(name: string, make: () => Promise<NetworkUnderTe
       expect([...concat(server.received)]).toEqual([1, 2])
     })
 
-    it('has taken what was written when queuedBytes() is 0: the memory may be used again', async () => {
+    it('has taken what was written when queuedBytes() is 0: its memory is free again', async () => {
       const [client, server] = await pair()
       const memory = new Uint8Array(1000).fill(1)
       client.up.write([memory])

@@ -77,7 +77,8 @@ async function verify(load: LoadClients): Promise<number> {
     const n = acknowledged >= 0 ? acknowledged : (unknown[0] as number)
     const found = await load.get(n, key)
     if (acknowledged < 0 && found === null) continue
-    if (found === null) throw new Error(`${key}: write ${acknowledged} was acknowledged and is lost`)
+    if (found === null)
+      throw new Error(`${key}: write ${acknowledged} was acknowledged and is lost`)
     const id = new DataView(found.buffer, found.byteOffset).getFloat64(0, true)
     if (id !== acknowledged && !unknown.includes(id)) {
       throw new Error(`${key}: holds write ${id}, acknowledged was ${acknowledged}`)
@@ -126,7 +127,9 @@ try {
     await cluster.killAll()
     await writing
     await load.close()
-    console.log(`round ${round}: ${checked} keys right after start, ${acknowledgedCount} writes acknowledged, all killed`)
+    console.log(
+      `round ${round}: ${checked} keys right after start, ${acknowledgedCount} writes acknowledged, all killed`,
+    )
   }
   await cluster.start()
   const load = new LoadClients(nodeEnv(directory), cluster, groups)
@@ -135,7 +138,9 @@ try {
   const compared = await compare(cluster)
   await load.close()
   await cluster.close()
-  console.log(`after ${rounds} kills: ${acknowledgedCount} acknowledged writes, ${checked} keys right, ${compared} pairs of replicas equal`)
+  console.log(
+    `after ${rounds} kills: ${acknowledgedCount} acknowledged writes, ${checked} keys right, ${compared} pairs of replicas equal`,
+  )
 } finally {
   await cluster.killAll()
   rmSync(directory, { recursive: true, force: true })

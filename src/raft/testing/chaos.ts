@@ -1,7 +1,7 @@
-// Owns a random schedule over a group in memory: messages lost, doubled, late and out of order, slow
-// disks and machines, crashes that lose what is not durable, clocks of different rates, partitions,
-// changes of membership, transfers, reads, checkpoints. One seed is one run, always the same.
-// Afterwards everything heals and the group must get on: that is checked as well.
+// Owns a random schedule over a group in memory: messages lost, doubled, late and out of order,
+// slow disks and machines, crashes that lose what is not durable, clocks of different rates,
+// partitions, changes of membership, transfers, reads, checkpoints. One seed is one run, always the
+// same. Afterwards everything heals and the group must get on: that is checked as well.
 
 import { Prng } from '../../base/prng.ts'
 import { initialConfiguration, membersOf } from '../configuration.ts'
@@ -274,7 +274,8 @@ export class Chaos implements ReplicaEvents {
   }
 
   #crash(replica: TestReplica): void {
-    replica.crash()
+    const isTorn = this.#random.chance(0.5)
+    replica.crash(isTorn ? this.#random.below(4) : null)
     this.#crashAtMs.delete(replica.id)
     this.#downUntilMs.set(replica.id, this.#nowMs + this.#random.below(400))
   }
@@ -298,7 +299,7 @@ export class Chaos implements ReplicaEvents {
       this.#tickAll()
       this.#deliverDue()
       const leader = this.#replicas.find((replica) => replica.node?.role === 'leader')
-      if (leader?.node == null) continue
+      if (leader === undefined || leader.node === null) continue
       if (this.history.appliedLast <= before + 1 && this.#random.chance(0.1)) {
         leader.node.propose(this.#data(), this.#localMs(leader))
         this.#settle(leader)

@@ -3,7 +3,15 @@
 
 import { must } from '../../base/assert.ts'
 import { Prng } from '../../base/prng.ts'
-import type { Configuration, Entry, Message, Ready, ReplicaId, SnapshotMark } from '../types.ts'
+import type {
+  Configuration,
+  Entry,
+  Message,
+  RaftBug,
+  Ready,
+  ReplicaId,
+  SnapshotMark,
+} from '../types.ts'
 import {
   type Birth,
   founder,
@@ -33,6 +41,8 @@ export class ScriptGroup implements ReplicaEvents {
     uncommittedBytesMax: 100_000,
     committedBytesMax: 100_000,
   }
+  /** Planted in replicas added from then on. */
+  bugs: readonly RaftBug[] = []
   nowMs = 0
   queue: Message[] = []
   /** Pairs, as 'from>to', between which nothing arrives. */
@@ -44,13 +54,8 @@ export class ScriptGroup implements ReplicaEvents {
   hidden: readonly string[] = []
 
   add(id: ReplicaId, birth: Birth): TestReplica {
-    const replica = new TestReplica(
-      id,
-      birth,
-      this.tuning,
-      this.#random.fork(`replica ${id}`),
-      this,
-    )
+    const random = this.#random.fork(`replica ${id}`)
+    const replica = new TestReplica(id, birth, this.tuning, random, this, new Set(this.bugs))
     this.replicas.set(id, replica)
     replica.start(this.nowMs)
     this.#noteRole(replica)

@@ -1,5 +1,5 @@
-// Owns what must hold over all replicas of a group at all times, checked as it happens: one leader a
-// term, logs that match, one history applied by all, leaders that have all of it, reads that miss
+// Owns what must hold over all replicas of a group at all times, checked as it happens: one leader
+// a term, logs that match, one history applied by all, leaders that have all of it, reads that miss
 // nothing, configurations that agree. Each check is the paper's property of that name (figure 3).
 
 import { hexOf } from '../../base/bytes.ts'
@@ -15,7 +15,9 @@ export class History {
   readonly #leaders = new Map<number, ReplicaId>()
   /** By term and index: what the entry holds and which term comes before it. */
   readonly #written = new Map<string, string>()
-  /** What replicas applied, by index. `byTerm` is a term in which it was committed at the latest. */
+  /**
+   * What replicas applied, by index. `byTerm` is a term in which it was committed at the latest.
+   */
   readonly #applied: {
     readonly term: number
     readonly text: string

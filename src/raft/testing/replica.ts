@@ -125,7 +125,12 @@ export class TestReplica {
     })
   }
 
-  crash(): void {
+  /** `tornEntries` of the oldest write, after all that it has besides, became durable just so. */
+  crash(tornEntries: number | null = null): void {
+    const torn = this.#writes[0]
+    if (tornEntries !== null && torn !== undefined && torn.snapshot === null) {
+      this.store.sync({ ...torn, entries: torn.entries.slice(0, tornEntries) })
+    }
     this.node = null
     this.#writes = []
     this.#toApply = []

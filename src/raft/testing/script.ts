@@ -1,11 +1,18 @@
 // Owns the language of the text scripts in test/scripts/raft: a case is a block of commands, a line
-// '----', and the complete trace expected, up to an empty line. State goes on from case to case within
-// a file. Lines that begin with '#' are comments and stay. The commands are the table below.
+// '----', and the complete trace expected, up to an empty line. State goes on from case to case
+// within a file. Lines that begin with '#' are comments and stay. The commands are the table below.
 
 import { assert, must } from '../../base/assert.ts'
 import { initialConfiguration } from '../configuration.ts'
-import type { ConfigChangeStep, Configuration, Entry, Message, ReplicaId } from '../types.ts'
-import { type MessageFilter, ScriptGroup } from './group.ts'
+import type {
+  ConfigChangeStep,
+  Configuration,
+  Entry,
+  Message,
+  RaftBug,
+  ReplicaId,
+} from '../types.ts'
+import type { MessageFilter, ScriptGroup } from './group.ts'
 import { founder, type Tuning } from './replica.ts'
 import { showConfig, showMessage } from './trace.ts'
 
@@ -105,7 +112,10 @@ function configOf(words: readonly string[]): Configuration {
   return { ...initialConfiguration(voters), learners }
 }
 
-/** 'logged 3 term 8 voters 1 2 3 log 1 1 4 4': a replica with these terms in its log from index 2 on. */
+/**
+ * 'logged 3 term 8 voters 1 2 3 log 1 1 4 4': a replica with these terms in its log from index 2
+ * on.
+ */
 function addLogged(group: ScriptGroup, words: readonly string[]): void {
   const votersAt = words.indexOf('voters')
   const logAt = words.indexOf('log')
@@ -148,7 +158,9 @@ function showStatus(group: ScriptGroup, replica: ReplicaId): void {
 
 type Command = (group: ScriptGroup, words: readonly string[]) => void
 
-/** A replica's command: the first word is the replica, and its effects take their course after it. */
+/**
+ * A replica's command: the first word is the replica, and its effects take their course after it.
+ */
 function on(
   act: (
     node: NonNullable<ReturnType<ScriptGroup['replica']>['node']>,
@@ -170,6 +182,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const key = must(name, 'an option') as keyof Tuning
     assert(group.tuning[key] !== undefined, `an option: ${name}`)
     group.tuning = { ...group.tuning, [key]: Number(value) }
+  },
+  bug: (group, words) => {
+    group.bugs = words as RaftBug[]
   },
   founders: (group, words) => {
     const config = configOf(words)
@@ -252,6 +267,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   crash: (group, words) => {
     for (const word of words) group.replica(id(word)).crash()
   },
+  /** 'tear 3 1': 3 crashes within its oldest write, after the first entry of it. */
+  tear: (group, [word, entries]) => group.replica(id(word)).crash(Number(entries)),
   restart: (group, words) => {
     for (const word of words) {
       const replica = group.replica(id(word))
