@@ -91,10 +91,11 @@ function checkpointWhenAsked(log: RaftLog): void {
 
 async function makeGroups(log: RaftLog): Promise<void> {
   const mark = { index: 0, term: 0, config: CONFIGURATION }
-  for (let group = 1; group <= Math.max(...GROUP_COUNTS); group++) {
-    const create = { replica: 1 as ReplicaId, epoch: 1 }
-    await new Promise((resolve) => log.append({ group, create, mark, restart: true }, resolve))
-  }
+  const create = { replica: 1 as ReplicaId, epoch: 1 }
+  const groups = Array.from({ length: Math.max(...GROUP_COUNTS) }, (_, i) => i + 1)
+  const made = (group: number): Promise<unknown> =>
+    new Promise((resolve) => log.append({ group, create, mark, restart: true }, resolve))
+  await Promise.all(groups.map(made))
 }
 
 /** Until segments are reused rather than made: that is how a log spends its life. */

@@ -1,6 +1,6 @@
-// Owns one write to the log while it fills: records are encoded where they will lie, straight into memory
-// that the disk takes. Its place is fixed when it is begun, so that the index of what it holds is known
-// before it is written. Leaves to raftlog.ts when it goes.
+// Owns one write to the log while it fills: records are encoded where they will lie, straight into
+// memory that the disk takes. Its place is fixed when it is begun, so that the index of what it
+// holds is known before it is written. Leaves to raftlog.ts when it goes.
 
 import { assert } from '../base/assert.ts'
 import { roundUp, viewOf } from '../base/bytes.ts'
@@ -8,6 +8,7 @@ import type { Crc32c } from '../base/crc32c.ts'
 import type { LemnisError } from '../base/errors.ts'
 import { DISK_BLOCK_BYTES } from '../env/disk.ts'
 import {
+  addRecordCrc,
   BATCH_HEADER_BYTES,
   encodeBatchHeader,
   RECORD_HEAD_BYTES,
@@ -27,6 +28,7 @@ export class Batch {
   readonly #crc32c: Crc32c
   #bytes = BATCH_HEADER_BYTES
   #recordCount = 0
+  #recordsCrc = 0
   /** Whom to tell, in order, and when they asked. */
   readonly waiting: OnDurable[] = []
   readonly askedMs: number[] = []
@@ -82,6 +84,7 @@ export class Batch {
     const { memory, sequence } = this
     const offset = this.position + at
     sealRecord(this.#crc32c, memory, this.#view, at, head, payloadBytes, sequence, offset)
+    this.#recordsCrc = addRecordCrc(this.#recordsCrc, memory, at)
     this.#bytes = at + RECORD_HEAD_BYTES + payloadBytes
     this.#recordCount++
     return offset
@@ -100,6 +103,7 @@ export class Batch {
         boundary: this.boundary,
         recordCount: this.#recordCount,
         previousCrc,
+        recordsCrc: this.#recordsCrc,
       },
       this.memory,
     )

@@ -12,10 +12,13 @@ import {
 import { GIB, KIB, MIB } from '../base/units.ts'
 import { DISK_BLOCK_BYTES } from '../env/disk.ts'
 
-/** 'ack-before-sync' answers before the write ends; 'truncate-at-corruption' takes damage for a torn tail. */
+/**
+ * 'ack-before-sync' answers before the write ends; 'truncate-at-corruption' takes damage for a torn
+ * tail.
+ */
 export type RaftLogBug = 'ack-before-sync' | 'truncate-at-corruption'
 
-export const RAFTLOG_SETTINGS = {
+export const RAFTLOG_CONFIG = {
   segmentBytes: bytesSetting(64 * MIB, 'Size of one log segment file.'),
   batchBytesMax: bytesSetting(8 * MIB, 'Most that one write to the log takes.'),
   entryBytesMax: bytesSetting(4 * MIB, 'Largest entry.'),
@@ -33,7 +36,7 @@ export const RAFTLOG_SETTINGS = {
   spaceRetryMs: durationSetting(1000, 'Gap between tries to make a segment on a full disk.'),
 }
 
-export type RaftLogSettings = ConfigOf<typeof RAFTLOG_SETTINGS>
+export type RaftLogSettings = ConfigOf<typeof RAFTLOG_CONFIG>
 
 export interface RaftLogConfig extends RaftLogSettings {
   readonly bugs?: ReadonlySet<RaftLogBug>
@@ -66,6 +69,6 @@ export function raftLogConfig(
   replaced: Partial<RaftLogSettings> = {},
   bugs?: ReadonlySet<RaftLogBug>,
 ): RaftLogConfig {
-  const settings = makeConfig(RAFTLOG_SETTINGS, replaced, RAFTLOG_RELATIONS)
+  const settings = makeConfig(RAFTLOG_CONFIG, replaced, RAFTLOG_RELATIONS)
   return bugs === undefined ? settings : { ...settings, bugs }
 }

@@ -1,5 +1,6 @@
-// Crashes at every point of a scripted run and at random points of random runs. What must hold after each:
-// all that was acknowledged is there, nothing is there that was never appended, and the log goes on.
+// Crashes at every point of a scripted run and at random points of random runs. What must hold
+// after each: all that was acknowledged is there, nothing is there that was never appended, and the
+// log goes on.
 
 import { describe, expect, it } from 'vitest'
 import { Prng } from '../base/prng.ts'
@@ -91,7 +92,9 @@ function randomWrite(twin: Twin, random: Prng, count: number): GroupWrite | null
   }
 }
 
-/** The twins after the first `told`, `told` + 1, ... up to `asked` writes, parts of one included. */
+/**
+ * The twins after the first `told`, `told` + 1, ... up to `asked` writes, parts of one included.
+ */
 function candidates(base: Twin, writes: readonly GroupWrite[]): Twin[] {
   const all = [base.clone()]
   const now = base.clone()

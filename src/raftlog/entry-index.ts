@@ -1,5 +1,5 @@
-// Owns where the entries of one group lie on disk: contiguous indexes, 8 bytes an entry plus a pair per
-// run of equal terms and of equal segments. Knows nothing of payloads.
+// Owns where the entries of one group lie on disk: contiguous indexes, 8 bytes an entry plus a pair
+// per run of equal terms and of equal segments. Knows nothing of payloads.
 
 import { assert } from '../base/assert.ts'
 import { Runs } from './runs.ts'

@@ -1,7 +1,8 @@
-// Owns the bytes of the log: segment header, batch header, records (docs/formats/raftlog.md). All little
-// endian. Every byte that means something is under a checksum, and each checksum covers where the thing
-// belongs (log, segment, position), so that neither a recycled segment nor a misdirected write is taken
-// for what it is not. Decoders of headers answer null where there is none: scanning asks that of any block.
+// Owns the bytes of the log: segment header, batch header, records (docs/formats/raftlog.md). All
+// little endian. Every byte that means something is under a checksum, and each checksum covers
+// where the thing belongs (log, segment, position), so that neither a recycled segment nor a
+// misdirected write is taken for what it is not. Decoders of headers answer null where there is
+// none: scanning asks that of any block.
 
 import { viewOf } from '../base/bytes.ts'
 import { type Crc32c, crc32cPure } from '../base/crc32c.ts'
@@ -22,12 +23,14 @@ const BATCH_MAGIC = 0x424c_524c // "LRLB"
 /** The first block of a segment is its header's; batches follow. */
 export const SEGMENT_BODY_AT = DISK_BLOCK_BYTES
 
-// Segment header: magic u32 | version u16 | zero u16 | logId u53 | sequence u53 | segmentBytes u32 |
-//   batchBytesMax u32 | zero u32 | crc u32 of the 36 bytes before
+// Segment header: magic u32 | version u16 | zero u16 | logId u53 | sequence u53 |
+//   segmentBytes u32 | batchBytesMax u32 | zero u32 | crc u32 of the 36 bytes before
 export const SEGMENT_HEADER_BYTES = 40
 
 export interface SegmentHeader {
-  /** Random, the same in all segments of one log: files of another log are not taken for this one's. */
+  /**
+   * Random, the same in all segments of one log: files of another log are not taken for this one's.
+   */
   readonly logId: number
   readonly sequence: number
   readonly segmentBytes: number
@@ -61,8 +64,8 @@ export function decodeSegmentHeader(block: Uint8Array): SegmentHeader | null {
 }
 
 // Batch header: magic u32 | version u16 | zero u16 | logId u53 | sequence u53 | position u32 |
-//   recordBytes u32 | number u53 | boundary u53 | recordCount u32 | previousCrc u32 | zero u32 |
-//   crc u32 of the 60 bytes before
+//   recordBytes u32 | number u53 | boundary u53 | recordCount u32 | previousCrc u32 |
+//   recordsCrc u32 | crc u32 of the 60 bytes before
 export const BATCH_HEADER_BYTES = 64
 
 export interface BatchHeader {
@@ -78,6 +81,8 @@ export interface BatchHeader {
   readonly recordCount: number
   /** The crc of the header of the batch before: a batch that was cut off has no successors. */
   readonly previousCrc: number
+  /** Over the crc fields of the records: these very records, not others of the same lengths. */
+  readonly recordsCrc: number
 }
 
 /** Returns the header's crc, which the next batch repeats. */
@@ -94,6 +99,7 @@ export function encodeBatchHeader(header: BatchHeader, batch: Uint8Array): numbe
   writeU53(view, 40, header.boundary)
   view.setUint32(48, header.recordCount, true)
   view.setUint32(52, header.previousCrc, true)
+  view.setUint32(56, header.recordsCrc, true)
   const crc = crc32cPure(batch.subarray(0, 60))
   view.setUint32(60, crc, true)
   return crc
@@ -117,6 +123,7 @@ export function decodeBatchHeader(
     boundary: readU53(view, 40),
     recordCount: view.getUint32(48, true),
     previousCrc: view.getUint32(52, true),
+    recordsCrc: view.getUint32(56, true),
   }
   return { header, crc }
 }
@@ -126,7 +133,7 @@ function requireVersion(view: DataView): void {
   if (version !== VERSION) throw new LemnisError('VERSION_MISMATCH', { format: 'raftlog', version })
 }
 
-// Record: crc u32 | payloadBytes u32 | group u53 | term u53 | index u53 | kind u8 | zero u8 x 3 | payload
+// Record: crc u32 | payloadBytes u32 | group u53 | term u53 | index u53 | kind u32 | payload
 //   The crc covers all that follows it and is seeded with the record's place.
 export const RECORD_HEAD_BYTES = 36
 
@@ -179,7 +186,10 @@ export interface RecordHead {
   readonly index: number
 }
 
-/** A record whose payload is at `at + RECORD_HEAD_BYTES` already; `offset` is its place in the segment. */
+/**
+ * A record whose payload is at `at + RECORD_HEAD_BYTES` already; `offset` is its place in the
+ * segment.
+ */
 export function sealRecord(
   crc32c: Crc32c,
   bytes: Uint8Array,
@@ -197,6 +207,11 @@ export function sealRecord(
   view.setUint32(at + 32, RECORD_KINDS[head.kind], true)
   const end = at + RECORD_HEAD_BYTES + payloadBytes
   view.setUint32(at, crc32c(bytes.subarray(at + 4, end), seedOf(sequence, offset)), true)
+}
+
+/** The sum over records so far with the one at `at` added. */
+export function addRecordCrc(recordsCrc: number, bytes: Uint8Array, at: number): number {
+  return crc32cPure(bytes.subarray(at, at + 4), recordsCrc)
 }
 
 export interface DecodedRecord extends RecordHead {

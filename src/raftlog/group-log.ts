@@ -1,7 +1,7 @@
-// Owns one group's part of the log in memory: which entries there are, where they lie, the newest ones
-// themselves, and the group's small state (identity, hard state, mark). Readers see what was appended at
-// once; what is durable is the matter of raftlog.ts.
-// Invariant: base <= mark.index <= lastIndex, and an entry past the mark is never dropped.
+// Owns one group's part of the log in memory: which entries there are, where they lie, the newest
+// ones themselves, and the group's small state (identity, hard state, mark). Readers see what was
+// appended at once; what is durable is the matter of raftlog.ts. Invariant: base <= mark.index <=
+// lastIndex, and an entry past the mark is never dropped.
 
 import { assert } from '../base/assert.ts'
 import type { Entry, HardState, LogStore, ReplicaId, SnapshotMark } from '../raft/types.ts'
@@ -27,7 +27,9 @@ export class GroupLog implements LogStore, Cached {
   #replica: ReplicaId | 0 = 0
   #createdEpoch = 0
   #destroyedEpoch: number | null = null
-  /** Segments of the newest records of identity, hard state and mark; Infinity where there is none. */
+  /**
+   * Segments of the newest records of identity, hard state and mark; Infinity where there is none.
+   */
   #identitySegment = Number.POSITIVE_INFINITY
   #hardStateSegment = Number.POSITIVE_INFINITY
   #markSegment = Number.POSITIVE_INFINITY
@@ -167,7 +169,10 @@ export class GroupLog implements LogStore, Cached {
     this.#cache.admit(this, data.byteLength, batch)
   }
 
-  /** As append(), in recovery: the log may begin anywhere. False where a gap shows that some is lost. */
+  /**
+   * As append(), in recovery: the log may begin anywhere. False where a gap shows that some is
+   * lost.
+   */
   recover(entry: Entry, segment: number, offset: number): boolean {
     const known = this.#index.count > 0 || this.#baseTerm !== TERM_UNKNOWN
     const startsAfresh = this.#index.count === 0 && this.#baseIndex === 0

@@ -1,5 +1,5 @@
-// Owns what one append asks for: its words, its checks against the group as it is, and its records. The
-// small ones of a write go into one batch, so that a crash never leaves half a creation.
+// Owns what one append asks for: its words, its checks against the group as it is, and its records.
+// The small ones of a write go into one batch, so that a crash never leaves half a creation.
 
 import { assert } from '../base/assert.ts'
 import { LemnisError } from '../base/errors.ts'
@@ -10,7 +10,9 @@ import type { Batch } from './batch.ts'
 import { keptBytes, RECORD_HEAD_BYTES, writeKept } from './format.ts'
 import type { GroupLog } from './group-log.ts'
 
-/** Everything that one append changes in one group; durable as a whole or, after a crash, in part. */
+/**
+ * Everything that one append changes in one group; durable as a whole or, after a crash, in part.
+ */
 export interface GroupWrite {
   readonly group: number
   /** A new replica: nothing of an earlier one remains. */
@@ -29,7 +31,9 @@ const CREATE_BYTES = RECORD_HEAD_BYTES + 16
 const HARD_STATE_BYTES = RECORD_HEAD_BYTES + 8
 export const DESTROY_BYTES = RECORD_HEAD_BYTES + 24
 
-/** A write that can't be is refused before it changes anything; one that contradicts Raft is a bug. */
+/**
+ * A write that can't be is refused before it changes anything; one that contradicts Raft is a bug.
+ */
 export function checkWrite(log: GroupLog, write: GroupWrite, entryBytesMax: number): void {
   const { create, mark, restart, entries = [], destroy, hardState } = write
   const isFresh = create !== undefined

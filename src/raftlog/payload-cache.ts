@@ -1,10 +1,12 @@
-// Owns how much memory the payloads of all groups of a log take: the newest entries under one budget,
-// first in, first out, and windows of older entries that were read back for slow followers.
+// Owns how much memory the payloads of all groups of a log take: the newest entries under one
+// budget, first in, first out, and windows of older entries that were read back for slow followers.
 // Invariant: an entry that is not durable is never evicted (nothing could give it back).
 
 import type { Entry } from '../raft/types.ts'
 
-/** What an entry costs beside its payload: the object, its slot in a group, its slot in the queue. */
+/**
+ * What an entry costs beside its payload: the object, its slot in a group, its slot in the queue.
+ */
 const ENTRY_OVERHEAD_BYTES = 160
 
 /** A group, as the cache sees it. */
@@ -34,7 +36,9 @@ export class PayloadCache {
   #owners: (Cached | undefined)[] = []
   #batches: number[] = []
   #head = 0
-  /** Slots a group has in the queue. More than entries after a truncation: the surplus goes first. */
+  /**
+   * Slots a group has in the queue. More than entries after a truncation: the surplus goes first.
+   */
   readonly #slots = new Map<Cached, number>()
   #usedBytes = 0
   #durableBatch = 0

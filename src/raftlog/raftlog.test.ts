@@ -46,7 +46,7 @@ async function expectTwin(log: RaftLog, twin: Twin): Promise<void> {
 }
 
 describe('RaftLog', () => {
-  it('shows appends at once, makes them durable in order, and has them after a restart', async () => {
+  it('shows appends at once, makes them durable in order, has them after a restart', async () => {
     const rig = makeRig()
     let log = await openLog(rig)
     expect(log.group(7).replica).toBe(0)
@@ -80,7 +80,7 @@ describe('RaftLog', () => {
     await log.close()
   })
 
-  it('gathers all groups of a turn, and what comes while a write is under way, in one write', async () => {
+  it('gathers a turn, and what comes while a write is under way, in one write', async () => {
     const rig = makeRig()
     const log = await openLog(rig)
     await Promise.all([1, 2, 3, 4].map((group) => append(log, creation(group))))
@@ -207,7 +207,7 @@ describe('RaftLog', () => {
 })
 
 describe('RaftLog: memory', () => {
-  it('evicts the oldest payloads past the budget, never what is not durable, and reads them back', async () => {
+  it('evicts the oldest payloads, none that is not durable, and reads them back', async () => {
     const rig = makeRig()
     const log = await openLog(rig, { cacheBytes: 8 * KIB, readBackBytes: 4 * KIB })
     const entries = entriesOf(1, 1, 60, 1, 500)
@@ -250,7 +250,7 @@ describe('RaftLog: memory', () => {
 })
 
 describe('RaftLog: segments', () => {
-  it('purges what checkpoints cover and reuses the files; small state of idle groups stays', async () => {
+  it('purges what checkpoints cover, reuses files, keeps small state of idle groups', async () => {
     const rig = makeRig()
     let log = await openLog(rig)
     await append(log, creation(2))

@@ -1,7 +1,8 @@
-// Owns the one log that all Raft groups of a disk share. What is appended in a turn, and while a write is
-// under way, goes out as one batch: one aligned, durable write at a time (docs/adr/0005-how-the-log-writes.md).
-// Invariant: what an append was told is durable is there after any crash; a failed write is never retried.
-// Leaves to the host what goes in, and when groups checkpoint.
+// Owns the one log that all Raft groups of a disk share. What is appended in a turn, and while a
+// write is under way, goes out as one batch: one aligned, durable write at a time
+// (docs/adr/0005-how-the-log-writes.md). Invariant: what an append was told is durable is there
+// after any crash; a failed write is never retried. Leaves to the host what goes in, and when
+// groups checkpoint.
 
 import { assert, must } from '../base/assert.ts'
 import { asLemnisError, LemnisError } from '../base/errors.ts'
@@ -113,7 +114,10 @@ export class RaftLog {
     if (this.condition === 'sound') this.#segments.want(this.#sequence + 1)
   }
 
-  /** Reads the log of `directory`, which is made when it is not there. Damage does not make this fail. */
+  /**
+   * Reads the log of `directory`, which is made when it is not there. Damage does not make this
+   * fail.
+   */
   static async open(
     env: Env,
     observer: Observer,
@@ -162,7 +166,8 @@ export class RaftLog {
 
   /**
    * Why the log wants no new work now; null when it does. NO_SPACE: appends are taken up to
-   * `queuedBytesMax` and wait for space, so new proposals should be refused. The others: append() throws.
+   * `queuedBytesMax` and wait for space, so new proposals should be refused. The others: append()
+   * throws.
    */
   refusal(): LemnisError | null {
     if (this.#poison !== null) return this.#poison
@@ -175,9 +180,9 @@ export class RaftLog {
   }
 
   /**
-   * Changes the group at once in memory and tells `onDurable` when it is on disk, in the order of appends.
-   * Throws, with nothing changed, when refusal() says so (NO_SPACE excepted). Entries are shared: the
-   * log keeps them.
+   * Changes the group at once in memory and tells `onDurable` when it is on disk, in the order of
+   * appends. Throws, with nothing changed, when refusal() says so (NO_SPACE excepted). Entries are
+   * shared: the log keeps them.
    */
   append(write: GroupWrite, onDurable: OnDurable): void {
     const refusal = this.refusal()
@@ -200,9 +205,9 @@ export class RaftLog {
   }
 
   /**
-   * Reads entries from `from` to before `to` back from disk, so that GroupLog.entries() can give them: at
-   * least one, then as many as fit `bytesMax` and lie together. None when they have been purged
-   * meanwhile. CORRUPT when the disk gives something else than was written.
+   * Reads entries from `from` to before `to` back from disk, so that GroupLog.entries() can give
+   * them: at least one, then as many as fit `bytesMax` and lie together. None when they have been
+   * purged meanwhile. CORRUPT when the disk gives something else than was written.
    */
   async fetch(group: number, from: number, to: number, bytesMax: number): Promise<Entry[]> {
     if (this.#closing) throw new LemnisError('CLOSED')
@@ -268,7 +273,9 @@ export class RaftLog {
     this.#purgeDue = true
   }
 
-  /** The batch that takes `recordBytes` more, begun if need be: in this segment, else in the next. */
+  /**
+   * The batch that takes `recordBytes` more, begun if need be: in this segment, else in the next.
+   */
   #fillingFor(recordBytes: number): Batch {
     const filling = this.#filling
     if (filling?.fits(recordBytes) === true) return filling
@@ -394,9 +401,9 @@ export class RaftLog {
   // --- what lets old segments go
 
   /**
-   * Gives up the segments before the oldest one that a group needs. Small state that lies in them is
-   * written again first. The boundary is carried by that very batch or a later one, so a crash in
-   * between finds either the old segments or everything that replaces them.
+   * Gives up the segments before the oldest one that a group needs. Small state that lies in them
+   * is written again first. The boundary is carried by that very batch or a later one, so a crash
+   * in between finds either the old segments or everything that replaces them.
    */
   #purge(): void {
     this.#purgeDue = false

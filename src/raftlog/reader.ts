@@ -1,5 +1,5 @@
-// Owns reading old entries back from disk, one read at a time over memory of its own. An entry is checked
-// by its record's checksum, which is bound to its place.
+// Owns reading old entries back from disk, one read at a time over memory of its own. An entry is
+// checked by its record's checksum, which is bound to its place.
 
 import { must } from '../base/assert.ts'
 import { roundUp } from '../base/bytes.ts'

@@ -1,6 +1,7 @@
-// Owns the judgement on a log after a start: which segments belong to it, where it ends, whether the end
-// is a torn write (which nobody was told about, and is cut off) or damage (which is reported, and then
-// nothing is written). The rules with their reasons are in docs/formats/raftlog.md.
+// Owns the judgement on a log after a start: which segments belong to it, where it ends, whether
+// the end is a torn write (which nobody was told about, and is cut off) or damage (which is
+// reported, and then nothing is written). The rules with their reasons are in
+// docs/formats/raftlog.md.
 
 import { LemnisError } from '../base/errors.ts'
 import { DISK_BLOCK_BYTES, type DiskFile } from '../env/disk.ts'
@@ -149,7 +150,8 @@ class Recovery {
     while (this.#bySequence.has(oldest - 1)) oldest--
     let pass = await this.#pass(oldest, newest)
     if (pass.damage.some(({ sequence }) => sequence < pass.boundary)) {
-      // Damage where nothing is needed any more is none; but what was built on it is not to be trusted.
+      // Damage where nothing is needed any more is none; but what was built on it is not to be
+      // trusted.
       pass = await this.#pass(Math.max(oldest, pass.boundary), newest)
     }
     for (const { what, sequence } of pass.damage) {
@@ -278,8 +280,9 @@ class Recovery {
   }
 
   /**
-   * Zeros where the write in flight may have left parts: after the end, and at the beginning of the next
-   * segment. Then nothing old can ever be taken for a part of what is written there from now on.
+   * Zeros where the write in flight may have left parts: after the end, and at the beginning of the
+   * next segment. Then nothing old can ever be taken for a part of what is written there from now
+   * on.
    */
   async #makeSafe(pass: Pass, newest: number): Promise<void> {
     const clearings: Clearing[] = []

@@ -1,5 +1,5 @@
-// Owns a value per index where neighbours mostly share it (term, segment): one pair per run instead of
-// one number per entry. Indexes are contiguous; the caller knows first and last.
+// Owns a value per index where neighbours mostly share it (term, segment): one pair per run instead
+// of one number per entry. Indexes are contiguous; the caller knows first and last.
 
 export class Runs {
   #starts: number[] = []

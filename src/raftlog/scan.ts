@@ -1,9 +1,11 @@
-// Owns the reading of one segment: which batches follow each other soundly, where that ends, and whether
-// something lies beyond the end that proves that more had been written. Judges nothing: recovery.ts does.
+// Owns the reading of one segment: which batches follow each other soundly, where that ends, and
+// whether something lies beyond the end that proves that more had been written. Judges nothing:
+// recovery.ts does.
 
 import type { Crc32c } from '../base/crc32c.ts'
 import { DISK_BLOCK_BYTES, type DiskFile } from '../env/disk.ts'
 import {
+  addRecordCrc,
   BATCH_HEADER_BYTES,
   type BatchHeader,
   type DecodedRecord,
@@ -155,22 +157,24 @@ export class SegmentScanner {
     const records: DecodedRecord[] = []
     const offsets: number[] = []
     let next = at + BATCH_HEADER_BYTES
+    let recordsCrc = 0
     for (let i = 0; i < header.recordCount; i++) {
       const record = decodeRecord(this.#crc32c, this.#memory, next, end, sequence, next)
       if (record === null) return null
+      recordsCrc = addRecordCrc(recordsCrc, this.#memory, next)
       records.push(record)
       offsets.push(next)
       next = record.end
     }
-    if (next !== end) return null
+    if (next !== end || recordsCrc !== header.recordsCrc) return null
     const paddedBytes = Math.ceil((end - at) / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES
     return { batch: { header, records, offsets }, crc, paddedBytes }
   }
 
   /**
-   * One write is in flight at a time. So a header of the segment with a later number, or with this number
-   * in another place, says that the write at `end` had ended, or went astray. A header in its own place
-   * that does not continue the chain says the same of the batch before.
+   * One write is in flight at a time. So a header of the segment with a later number, or with this
+   * number in another place, says that the write at `end` had ended, or went astray. A header in
+   * its own place that does not continue the chain says the same of the batch before.
    */
   #laterThan(end: number, sequence: number, expected: Expected | null): boolean {
     for (let at = end; at < this.#memory.byteLength; at += DISK_BLOCK_BYTES) {

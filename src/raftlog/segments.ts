@@ -1,6 +1,6 @@
 // Owns the segment files of one log: made in full before they are used (an append then changes no
-// metadata), reused oldest first, so that the sequences on disk never have a gap. One file operation at a
-// time, in the background; the next segment is ready before the current one is full.
+// metadata), reused oldest first, so that the sequences on disk never have a gap. One file
+// operation at a time, in the background; the next segment is ready before the current one is full.
 // Leaves to raftlog.ts what is in them and when they may go.
 
 import { must } from '../base/assert.ts'

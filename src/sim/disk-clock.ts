@@ -1,5 +1,5 @@
-// Owns a virtual clock for tests of one part over a SimDisk, without a world: time jumps to the next
-// timer as soon as everything that is ready has run. Events at one instant keep their order.
+// Owns a virtual clock for tests of one part over a SimDisk, without a world: time jumps to the
+// next timer as soon as everything that is ready has run. Events at one instant keep their order.
 
 import type { Clock, Timer } from '../env/clock.ts'
 

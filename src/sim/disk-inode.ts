@@ -1,6 +1,6 @@
-// Owns the bytes of one simulated file: what a reader sees now, and what a loss of power would leave.
-// Invariant: the durable state is the live state with `#before` put back over it; `#pending` are the
-// changes in between, in order, each of which a crash may lose, keep or tear at a sector.
+// Owns the bytes of one simulated file: what a reader sees now, and what a loss of power would
+// leave. Invariant: the durable state is the live state with `#before` put back over it; `#pending`
+// are the changes in between, in order, each of which a crash may lose, keep or tear at a sector.
 
 import { assert } from '../base/assert.ts'
 import type { Random } from '../env/random.ts'

@@ -1,6 +1,6 @@
 // Owns the names of a simulated disk: which path is which file, now and after a loss of power.
-// Invariant: the durable names are the old ones plus a prefix, per directory, of the operations since;
-// syncDirectory() moves that prefix to now. Knows nothing of bytes.
+// Invariant: the durable names are the old ones plus a prefix, per directory, of the operations
+// since; syncDirectory() moves that prefix to now. Knows nothing of bytes.
 
 import { LemnisError } from '../base/errors.ts'
 import type { CrashChoice, SimInode } from './disk-inode.ts'

@@ -1,6 +1,7 @@
-// Owns the simulated disk: env/disk.ts with everything that a real one may do to its users. Faults come
-// from a plan that may change at any time, latencies from the given clock, chance from the given source,
-// so that a run repeats exactly. A trace of all changes lets tests rebuild the disk at any moment.
+// Owns the simulated disk: env/disk.ts with everything that a real one may do to its users. Faults
+// come from a plan that may change at any time, latencies from the given clock, chance from the
+// given source, so that a run repeats exactly. A trace of all changes lets tests rebuild the disk
+// at any moment.
 
 import { roundUp } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
@@ -42,7 +43,10 @@ export function noFaults(): DiskFaults {
   }
 }
 
-/** A change of the disk, in the order of taking effect. Notes are the test's own, e.g. "acknowledged". */
+/**
+ * A change of the disk, in the order of taking effect. Notes are the test's own, e.g.
+ * "acknowledged".
+ */
 export type DiskEvent =
   | { readonly kind: 'create'; readonly path: string; readonly inode: number }
   | {
@@ -95,7 +99,9 @@ export class SimDisk implements Disk {
     return disk
   }
 
-  /** Starts the trace; the array grows while the disk is used. Only from the disk's very beginning. */
+  /**
+   * Starts the trace; the array grows while the disk is used. Only from the disk's very beginning.
+   */
   record(): DiskEvent[] {
     this.#trace ??= []
     return this.#trace
@@ -117,8 +123,9 @@ export class SimDisk implements Disk {
   }
 
   /**
-   * The process ends ('process': what it wrote stays in the page cache) or the power goes ('power': what
-   * was not synced may go too). Writes in flight are lost, kept or torn; handles and promises die.
+   * The process ends ('process': what it wrote stays in the page cache) or the power goes ('power':
+   * what was not synced may go too). Writes in flight are lost, kept or torn; handles and promises
+   * die.
    */
   crash(kind: 'process' | 'power', choice: CrashChoice = this.#random): void {
     this.#generation++

@@ -1,5 +1,6 @@
-// Owns what the tests of the log share: a simulated world for it, words for writes, and a naive twin that
-// says what the log must hold. The twin knows nothing of segments, so it never forgets what was purged.
+// Owns what the tests of the log share: a simulated world for it, words for writes, and a naive
+// twin that says what the log must hold. The twin knows nothing of segments, so it never forgets
+// what was purged.
 
 import { must } from '../../base/assert.ts'
 import { bytesEqual } from '../../base/bytes.ts'
@@ -254,7 +255,8 @@ export function writeOf(twin: Twin, step: Step, count: number): GroupWrite | nul
 /** Where the log differs from the twin; null where it holds exactly that, purged parts excepted. */
 export async function mismatch(log: RaftLog, twin: Twin): Promise<string | null> {
   const ids = [...twin.groups.keys()].sort((a, b) => a - b)
-  if (log.groupIds().join() !== ids.join()) return `groups ${log.groupIds()} instead of ${ids}`
+  if (log.groupIds().join() !== ids.join())
+    return `groups ${log.groupIds().join()} instead of ${ids.join()}`
   for (const [id, wanted] of twin.groups) {
     const what = await mismatchOf(log, id, wanted)
     if (what !== null) return `group ${id}: ${what}`
