@@ -47,7 +47,9 @@ export class Receptions {
     if (replica.installing) throw new LemnisError('OVERLOADED', { reason: 'installing' })
     const { term, commit } = replica.status()
     if (begin.term < term) throw new LemnisError('NOT_LEADER', { term })
-    if (begin.mark.index <= commit) return { body: encodeTransferId(0), payload: EMPTY }
+    if (begin.mark.index <= commit && !replica.installsOverNewer) {
+      return { body: encodeTransferId(0), payload: EMPTY }
+    }
     const transfer = this.#nextTransfer++
     const sink = await replica.machine.receive(begin.mark.index, items)
     this.#receptions.set(begin.group, { transfer, begin, replica, sink })

@@ -413,7 +413,7 @@ export class Replica {
    */
   async install(sink: SnapshotSink, message: SnapshotMessage): Promise<boolean> {
     const { index } = message.mark
-    if (index <= this.commit && !this.#host.bugs.has('install-over-newer')) return false
+    if (index <= this.commit && !this.installsOverNewer) return false
     this.#installing = true
     try {
       await sink.finish(encodeMark(message.mark))
@@ -426,6 +426,11 @@ export class Replica {
     this.#held = []
     if (held.length > 0) this.#apply(held)
     return true
+  }
+
+  /** A planted bug. */
+  get installsOverNewer(): boolean {
+    return this.#host.bugs.has('install-over-newer')
   }
 
   get installing(): boolean {

@@ -3,7 +3,13 @@
 // back. Cheap: a replica is looked at only where it has moved, and each index is compared once a
 // replica. What clients see is judged by linearizability.ts.
 
-import type { Role } from '../raft/types.ts'
+import type { Configuration, Role } from '../raft/types.ts'
+
+/** The highest term and the last entry that a replica ever made durable. */
+export interface Durable {
+  readonly term: number
+  readonly lastIndex: number
+}
 
 /** One living replica, as its host shows it; read anew at each look. */
 export interface ObservedReplica {
@@ -18,8 +24,12 @@ export interface ObservedReplica {
   readonly applied: number
   readonly firstIndex: number
   readonly lastIndex: number
+  /** As applied. */
+  readonly config: Configuration
   /** Undefined for an index outside of what the log knows. */
   termAt(index: number): number | undefined
+  /** What any replica of the group has ever had on its disk, dead ones too. */
+  durable(replica: number): Durable
   /** Of the state machine at `applied`; null while the machine is busy with a snapshot. */
   digest(): number | null
 }
@@ -37,6 +47,7 @@ interface Seen {
   term: number
   commit: number
   applied: number
+  config: Configuration
   /** Its log was compared with what is committed up to here. */
   compared: number
 }
@@ -69,14 +80,8 @@ class GroupChecker {
       return
     }
     const { role, term, commit, applied } = now
-    if (
-      seen.role === role &&
-      seen.term === term &&
-      seen.commit === commit &&
-      seen.applied === applied
-    ) {
-      return
-    }
+    const stayed = seen.role === role && seen.term === term
+    if (stayed && seen.commit === commit && seen.applied === applied) return
     if (term < seen.term) this.#broken(now, `term went back from ${seen.term}`)
     if (commit < seen.commit) this.#broken(now, `commit went back from ${seen.commit}`)
     if (applied < seen.applied) this.#broken(now, `applied went back from ${seen.applied}`)
@@ -84,37 +89,72 @@ class GroupChecker {
   }
 
   #meet(now: ObservedReplica): void {
-    const { life, replica, role, term, commit, applied } = now
-    const seen: Seen = { life, replica, role: 'follower', term, commit: 0, applied: 0, compared: 0 }
+    const seen: Seen = {
+      life: now.life,
+      replica: now.replica,
+      role: 'follower',
+      term: now.term,
+      commit: 0,
+      applied: 0,
+      config: now.config,
+      compared: 0,
+    }
     this.#seen.set(now.host, seen)
     // After a start it may know less than before, but never something else.
     this.#update(now, seen)
-    Object.assign(seen, { role, term, commit, applied })
   }
 
   #update(now: ObservedReplica, seen: Seen): void {
     if (now.applied > now.commit) this.#broken(now, 'applied past commit')
+    if (now.commit > this.#commit && seen.role === 'leader') this.#commitsFirst(now, seen)
     if (now.commit > seen.compared) this.#compareLogs(now, seen)
-    if (now.role === 'leader' && (seen.role !== 'leader' || seen.term !== now.term)) this.#lead(now)
+    if (now.role === 'leader' && (seen.role !== 'leader' || seen.term !== now.term))
+      this.#lead(now, seen)
     if (now.applied !== seen.applied) this.#compareStates(now)
     seen.role = now.role
     seen.term = now.term
     seen.commit = now.commit
     seen.applied = now.applied
+    seen.config = now.config
   }
 
-  #lead(now: ObservedReplica): void {
+  #lead(now: ObservedReplica, seen: Seen): void {
     const other = this.#leaders.get(now.term)
     if (other !== undefined && other !== now.replica) {
       this.#broken(now, `leads term ${now.term}, as replica ${other} does`)
     }
     this.#leaders.set(now.term, now.replica)
+    // Where the configuration changed just now, it may have been elected by the one before.
+    if (now.config.epoch === seen.config.epoch) {
+      const lack = lacksMajority(now, now.config, (durable) => durable.term >= now.term)
+      if (lack !== null) this.#broken(now, `leads by votes that are durable only on ${lack}`)
+    }
     // Leader completeness: by log matching, the last committed entry stands for all before it.
     const expected = this.#committed[this.#commit]
     if (expected === undefined || this.#commit < now.firstIndex) return
     if (now.termAt(this.#commit) !== expected) {
       this.#broken(now, `leads without committed entry ${this.#commit} of term ${expected}`)
     }
+  }
+
+  /**
+   * By counting, a leader commits only what its own term has added (Raft paper, 5.4.2), and only what
+   * each majority has that its configuration asks for.
+   */
+  #commitsFirst(now: ObservedReplica, seen: Seen): void {
+    if (now.role !== 'leader' || now.term !== seen.term) return
+    const term = now.termAt(now.commit)
+    if (term !== undefined && term !== now.term) {
+      this.#broken(now, `commits entry ${now.commit} of the older term ${term} as the first`)
+    }
+    // Who had applied all that was committed counted the next entry by the configuration it had then.
+    if (seen.applied === seen.commit) this.#requireDurable(now, seen.config, seen.commit + 1)
+    if (now.config.epoch === seen.config.epoch) this.#requireDurable(now, now.config, now.commit)
+  }
+
+  #requireDurable(now: ObservedReplica, config: Configuration, index: number): void {
+    const lack = lacksMajority(now, config, (durable) => durable.lastIndex >= index)
+    if (lack !== null) this.#broken(now, `commits entry ${index}, durable only on ${lack}`)
   }
 
   /** As far as its log shows it: entries that came with their commit may not be handed over yet. */
@@ -125,7 +165,7 @@ class GroupChecker {
       const term = now.termAt(index)
       if (term === undefined) this.#broken(now, `commits entry ${index} without having it`)
       const known = this.#committed[index]
-      if (known === undefined) this.#committed[index] = term as number
+      if (known === undefined) this.#committed[index] = term
       else if (known !== term) {
         this.#broken(now, `commits entry ${index} of term ${term}, which is of term ${known}`)
       }
@@ -160,6 +200,23 @@ class GroupChecker {
         `log ${firstIndex} to ${lastIndex}, commit ${commit}, applied ${applied}) ${what}`,
     )
   }
+}
+
+/**
+ * Of the members whose majority a configuration asks for, those who have something durably, when they
+ * are too few; null when all is well.
+ */
+function lacksMajority(
+  leader: ObservedReplica,
+  { voters, outgoing }: Configuration,
+  has: (durable: Durable) => boolean,
+): string | null {
+  for (const members of [voters, outgoing]) {
+    const having = members.filter((member) => has(leader.durable(member)))
+    if (members.length === 0 || having.length * 2 > members.length) continue
+    return `${having.join(' ')} of ${members.join(' ')}`
+  }
+  return null
 }
 
 export class ReplicationChecker {

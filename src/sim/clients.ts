@@ -21,7 +21,8 @@ export interface SimClientsOptions {
   readonly count: number
 }
 
-const CALL_TIMEOUT_MS = 2500
+/** By client: the impatient find a new leader soon, the patient hold on to the old one. */
+const CALL_TIMEOUTS_MS = [400, 2500, 1000, 2500]
 const ENCODER = new TextEncoder()
 const DECODER = new TextDecoder()
 
@@ -59,16 +60,18 @@ export class SimClients {
 
 class GroupedClient implements RegisterClient {
   readonly #id: number
+  readonly #timeoutMs: number
   readonly #groups: readonly KvClient[]
   #sequence = 0
 
   constructor(id: number, groups: readonly KvClient[]) {
     this.#id = id
+    this.#timeoutMs = CALL_TIMEOUTS_MS[id % CALL_TIMEOUTS_MS.length] as number
     this.#groups = groups
   }
 
   get(key: string, done: (outcome: Outcome<RegisterValue>) => void): void {
-    this.#groupOf(key).read(ENCODER.encode(key), CALL_TIMEOUT_MS, (error, result) => {
+    this.#groupOf(key).read(ENCODER.encode(key), this.#timeoutMs, (error, result) => {
       if (result?.status === 'done') done({ outcome: 'done', value: textOf(result) })
       else if (result?.status === 'absent') done({ outcome: 'done', value: null })
       else done({ outcome: outcomeOf(error) })
@@ -110,7 +113,7 @@ class GroupedClient implements RegisterClient {
       client: this.#id,
       sequence: ++this.#sequence,
     })
-    this.#groupOf(key).command(command, CALL_TIMEOUT_MS, done)
+    this.#groupOf(key).command(command, this.#timeoutMs, done)
   }
 
   #groupOf(key: string): KvClient {

@@ -18,17 +18,17 @@ import type { Env } from '../env/env.ts'
 import type { Observer } from '../observe/observe.ts'
 import { SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
-import type { RaftBug, ReplicaId } from '../raft/types.ts'
+import type { Configuration, RaftBug, ReplicaId } from '../raft/types.ts'
 import { type RaftLogBug, raftLogConfig } from '../raftlog/config.ts'
 import { RaftLog } from '../raftlog/raftlog.ts'
 import { rpcConfig } from '../rpc/config.ts'
 import { RpcServer } from '../rpc/server.ts'
-import type { ObservedReplica } from './checkers.ts'
+import type { Durable, ObservedReplica } from './checkers.ts'
 import { SimClients } from './clients.ts'
 import { FAULT_KINDS, type FaultKind, type SystemActions } from './faults.ts'
 import { SimHost } from './host.ts'
 import type { SimNetwork } from './network.ts'
-import { LogPromises } from './promises.ts'
+import { DurableMarks, LogPromises } from './promises.ts'
 import type { System } from './run.ts'
 import type { RegisterClient } from './workload.ts'
 import type { World } from './world.ts'
@@ -43,7 +43,7 @@ export interface ClusterOptions {
 const HOST_COUNT = 5
 const GROUP_COUNT = 2
 const VOTER_COUNT = 3
-const CLIENT_COUNT = 4
+const CLIENT_COUNT = 8
 const RPC_PORT = 7000
 /** Below what HOST_CONFIG allows for: clockDriftPermille is 50, one percent each way is 20. */
 const DRIFT_PPM_MAX = 10_000
@@ -72,6 +72,7 @@ export class SimCluster implements System {
   readonly #clientHost: SimHost
   readonly #simClients: SimClients
   readonly #lives = new Map<SimHost, Life>()
+  readonly #marks = new DurableMarks()
   readonly #promises: ReadonlyMap<SimHost, LogPromises>
   /** `group/host` of the founding replicas that are known to be durable. */
   readonly #founded = new Set<string>()
@@ -85,7 +86,7 @@ export class SimCluster implements System {
     this.faultKinds = options.faultKinds ?? FAULT_KINDS
     this.#config = drawConfig(world.random.fork('config'))
     this.hosts = Array.from({ length: HOST_COUNT }, (_, i) => makeHost(world, network, `h${i + 1}`))
-    this.#promises = new Map(this.hosts.map((host) => [host, new LogPromises(host)]))
+    this.#promises = new Map(this.hosts.map((host) => [host, new LogPromises(host, this.#marks)]))
     this.#clientHost = makeHost(world, network, 'clients')
     this.#calmClientLinks(network)
     this.#simClients = new SimClients({
@@ -225,7 +226,7 @@ export class SimCluster implements System {
       for (const replica of life.host.replicas()) {
         let view = life.views.get(replica)
         if (view === undefined) {
-          view = new ReplicaView(host.name, life.generation, replica)
+          view = new ReplicaView(host.name, life.generation, replica, this.#marks)
           life.views.set(replica, view)
         }
         yield view
@@ -269,13 +270,22 @@ export class SimCluster implements System {
     const { voters } = leader.replica.membership
     const members = membersOf(leader.replica.membership).map(hostOf)
     const strangers = this.hosts.map((h) => this.#idOf(h)).filter((id) => !members.includes(id))
+    // Two at a time now and then: then a majority of the new members holds none of the old ones.
+    const pairs = this.#random.chance(0.4) ? 2 : 1
     const add: ReplicaId[] = []
     const remove: ReplicaId[] = []
     const dice = this.#random.below(10)
-    const grows = dice < 8 && strangers.length > 0
-    if (grows) add.push(this.#newReplica(group, this.#random.pick(strangers)))
+    const turned = this.#random.below(Math.max(1, strangers.length))
+    const from = [...strangers.slice(turned), ...strangers.slice(0, turned)]
+    for (const host of from.slice(0, dice < 8 ? pairs : 0)) {
+      add.push(this.#newReplica(group, host))
+    }
     const shrinks = dice < 6 || voters.length > VOTER_COUNT
-    if (shrinks && voters.length + add.length > VOTER_COUNT) remove.push(this.#random.pick(voters))
+    const spare = voters.length + add.length - VOTER_COUNT
+    const first = this.#random.below(voters.length)
+    for (let i = 0; shrinks && i < Math.min(pairs, spare); i++) {
+      remove.push(voters[(first + i) % voters.length] as ReplicaId)
+    }
     this.#change(leader.host, group, { add, remove }, () => {})
   }
 
@@ -286,7 +296,11 @@ export class SimCluster implements System {
     done: (error: LemnisError | null) => void,
   ): void {
     if (goal.add.length + goal.remove.length === 0) return
-    this.#world.note('operator', 'change', `group ${group} +${goal.add} -${goal.remove}`)
+    this.#world.note(
+      'operator',
+      'change',
+      `group ${group} +${goal.add.join(' ')} -${goal.remove.join(' ')}`,
+    )
     host.change(group, goal, (error) => {
       this.#world.note('operator', 'changed', `group ${group}: ${error?.message ?? 'done'}`)
       done(error)
@@ -355,11 +369,13 @@ class ReplicaView implements ObservedReplica {
   readonly host: string
   readonly life: number
   readonly #replica: Replica
+  readonly #marks: DurableMarks
 
-  constructor(host: string, life: number, replica: Replica) {
+  constructor(host: string, life: number, replica: Replica, marks: DurableMarks) {
     this.host = host
     this.life = life
     this.#replica = replica
+    this.#marks = marks
   }
 
   get group(): number {
@@ -386,8 +402,14 @@ class ReplicaView implements ObservedReplica {
   get lastIndex(): number {
     return this.#replica.log.lastIndex()
   }
+  get config(): Configuration {
+    return this.#replica.membership
+  }
   termAt(index: number): number | undefined {
     return this.#replica.log.term(index)
+  }
+  durable(replica: number): Durable {
+    return this.#marks.of(this.#replica.group, replica)
   }
   digest(): number | null {
     const { machine, installing, applied } = this.#replica

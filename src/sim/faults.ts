@@ -71,6 +71,8 @@ export interface NemesisOptions {
 const SECOND_US = 1_000_000
 const GAP_US = { min: SECOND_US / 2, max: 8 * SECOND_US }
 
+const STORM_GAP_US_MAX = 3 * SECOND_US
+
 /** The share of fault kinds that a seed has. */
 const SHARE = 0.35
 
@@ -87,11 +89,12 @@ export function makePlan(
   kinds: readonly FaultKind[],
   hosts: readonly string[],
   victimCountMax: number,
+  storm: boolean,
 ): FaultPlan {
   const faults: PlannedFault[] = []
   for (const kind of kinds) {
-    const chosen = random.chance(SHARE)
-    const gapUs = random.between(GAP_US.min, GAP_US.max)
+    const chosen = storm || random.chance(SHARE)
+    const gapUs = random.between(GAP_US.min, storm ? STORM_GAP_US_MAX : GAP_US.max)
     if (chosen) faults.push({ kind, gapUs })
   }
   const victims = new Set<string>()
@@ -216,15 +219,21 @@ export class Nemesis {
     this.#cutFor([this.#twoHosts()])
   }
 
-  /** One host sees none of the others; perhaps they see it, or it them. */
+  /** One host or two see none of the others; perhaps those see them, or they those. */
   isolate(): void {
-    const host = this.#random.pick(this.#hosts)
-    const others = this.#hosts.filter((other) => other !== host)
+    const first = this.#random.below(this.#hosts.length)
+    const count = this.#random.between(1, Math.max(1, Math.floor(this.#hosts.length / 2)))
+    const inside = this.#hosts.map(
+      (_, i) => (i - first + this.#hosts.length) % this.#hosts.length < count,
+    )
     const ways = this.#random.pick(['both', 'both', 'in', 'out'] as const)
     const pairs: [SimHost, SimHost][] = []
-    for (const other of others) {
-      if (ways !== 'in') pairs.push([host, other])
-      if (ways !== 'out') pairs.push([other, host])
+    for (const [i, host] of this.#hosts.entries()) {
+      for (const [j, other] of this.#hosts.entries()) {
+        if (inside[i] !== true || inside[j] === true) continue
+        if (ways !== 'in') pairs.push([host, other])
+        if (ways !== 'out') pairs.push([other, host])
+      }
     }
     this.#cutFor(pairs)
   }

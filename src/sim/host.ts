@@ -107,7 +107,7 @@ export class SimHost implements Actor {
     const env: Env = {
       clock: this.#clockOf(this),
       random,
-      disk: this.#disk,
+      disk: this.#disk.mount(),
       network: this.#network.networkOf(this),
       crc32c: this.world.crc32c,
     }
@@ -154,13 +154,16 @@ export class SimHost implements Actor {
     this.#state = 'paused'
   }
 
-  /** SIGCONT: what came due meanwhile happens now, in its order. */
+  /** SIGCONT: what came due meanwhile happens now; timers keep their order, and so do sockets. */
   resume(): void {
     if (this.#state !== 'paused') return
     this.world.note(this.name, 'resume')
     this.#state = 'running'
+    // A process that was stopped while it waited for its sockets sees them before its timers.
+    const socketsFirst = this.#random.chance(0.5)
+    if (socketsFirst) this.#network.resumed(this)
     this.#releaseDeferred()
-    this.#network.resumed(this)
+    if (!socketsFirst) this.#network.resumed(this)
   }
 
   /** Parts per million by which this host's clock runs fast (or slow, when negative). */

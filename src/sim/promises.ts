@@ -5,7 +5,7 @@
 
 import type { GroupWrite } from '../raftlog/group-write.ts'
 import type { RaftLog } from '../raftlog/raftlog.ts'
-import { BrokenPromise } from './checkers.ts'
+import { BrokenPromise, type Durable } from './checkers.ts'
 import type { SimHost } from './host.ts'
 
 interface GroupPromise {
@@ -26,15 +26,34 @@ const NOTHING: GroupPromise = { replica: 0, term: 0, vote: 0, lastIndex: 0, last
  */
 const DEPTH_MAX = 16
 
+/** What the replicas of all hosts ever had on their disks: what votes and commits may be counted by. */
+export class DurableMarks {
+  readonly #marks = new Map<string, Durable>()
+
+  of(group: number, replica: number): Durable {
+    return this.#marks.get(`${group}/${replica}`) ?? { term: 0, lastIndex: 0 }
+  }
+
+  raise(group: number, { replica, term, lastIndex }: GroupPromise): void {
+    const before = this.of(group, replica)
+    this.#marks.set(`${group}/${replica}`, {
+      term: Math.max(term, before.term),
+      lastIndex: Math.max(lastIndex, before.lastIndex),
+    })
+  }
+}
+
 export class LogPromises {
   readonly #host: SimHost
+  readonly #marks: DurableMarks
   /** After each of the last batches, the newest last. */
   #history: Promises[] = [new Map()]
   #batch = -1
   #diskCount: number
 
-  constructor(host: SimHost) {
+  constructor(host: SimHost, marks: DurableMarks) {
     this.#host = host
+    this.#marks = marks
     this.#diskCount = host.diskCount
   }
 
@@ -85,6 +104,7 @@ export class LogPromises {
     }
     const last = entries?.at(-1)
     if (last !== undefined) promise = { ...promise, lastIndex: last.index, lastTerm: last.term }
+    this.#marks.raise(write.group, promise)
     if (destroy === undefined) groups.set(write.group, promise)
     else groups.delete(write.group)
     if (batch === this.#batch) this.#history.pop()

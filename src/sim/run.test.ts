@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Prng } from '../base/prng.ts'
 import type { Env } from '../env/env.ts'
+import type { Configuration, ReplicaId } from '../raft/types.ts'
 import { BrokenPromise, type ObservedReplica, ReplicationChecker } from './checkers.ts'
 import { FAULT_KINDS, type FaultKind, makePlan } from './faults.ts'
 import type { RegisterValue } from './history.ts'
@@ -198,7 +199,7 @@ describe('a run', () => {
 describe('fault plans', () => {
   it('differ by seed, repeat by seed, and spare a majority', () => {
     const hosts = ['h1', 'h2', 'h3']
-    const of = (seed: number) => makePlan(new Prng(seed), FAULT_KINDS, hosts, 1)
+    const of = (seed: number) => makePlan(new Prng(seed), FAULT_KINDS, hosts, 1, false)
     expect(of(1)).toEqual(of(1))
     const kinds = new Set<FaultKind>()
     for (let seed = 0; seed < 50; seed++) {
@@ -210,6 +211,14 @@ describe('fault plans', () => {
 })
 
 describe('replication checker', () => {
+  const id = (n: number): ReplicaId => n as ReplicaId
+  const CONFIG: Configuration = {
+    epoch: 1,
+    voters: [id(1), id(2), id(3)],
+    outgoing: [],
+    learners: [],
+    learnersNext: [],
+  }
   const replica = (host: string, changed: Partial<ObservedReplica> = {}): ObservedReplica => ({
     host,
     life: 1,
@@ -221,10 +230,19 @@ describe('replication checker', () => {
     applied: 5,
     firstIndex: 1,
     lastIndex: 9,
+    config: CONFIG,
     termAt: (index) => (index <= 9 ? 1 : undefined),
+    durable: () => ({ term: 99, lastIndex: 99 }),
     digest: () => 77,
     ...changed,
   })
+  const JOINT: Configuration = { ...CONFIG, voters: [id(1), id(4)], outgoing: CONFIG.voters }
+  const votes =
+    (...terms: number[]) =>
+    (n: number) => ({ term: terms[n - 1] ?? 0, lastIndex: 9 })
+  const entries =
+    (...indexes: number[]) =>
+    (n: number) => ({ term: 9, lastIndex: indexes[n - 1] ?? 0 })
   const seen = (...steps: ObservedReplica[]): string => {
     const checker = new ReplicationChecker()
     try {
@@ -270,6 +288,38 @@ describe('replication checker', () => {
       'other states',
       [replica('h1'), replica('h2', { digest: () => 78 })],
       'another state at entry 5',
+    ],
+    [
+      'a leader by forgotten votes',
+      [
+        replica('h1', { term: 1 }),
+        replica('h1', { role: 'leader', term: 2, durable: votes(2, 1, 1) }),
+      ],
+      'votes that are durable only on 1 of 1 2 3',
+    ],
+    [
+      'a commit of a minority',
+      [
+        replica('h1', { role: 'leader', durable: entries(9, 9, 5) }),
+        replica('h1', { role: 'leader', commit: 8, durable: entries(9, 7, 7) }),
+      ],
+      'commits entry 8, durable only on 1 of 1 2 3',
+    ],
+    [
+      'a commit of a majority of the new members only',
+      [
+        replica('h1', { role: 'leader', config: JOINT }),
+        replica('h1', { role: 'leader', config: JOINT, commit: 8, durable: entries(9, 7, 7, 9) }),
+      ],
+      'commits entry 8, durable only on 1 of 1 2 3',
+    ],
+    [
+      'a commit of an older term by counting',
+      [
+        replica('h1', { role: 'leader', term: 2 }),
+        replica('h1', { role: 'leader', term: 2, commit: 7 }),
+      ],
+      'commits entry 7 of the older term 1 as the first',
     ],
     [
       'a leader without committed entries',

@@ -2,8 +2,9 @@
 // progress, a last look at everything, and the judgement of what clients saw. The outcome of a seed is
 // always the same; a failure carries what is needed to read it.
 
+import { InvariantError } from '../base/assert.ts'
 import type { Crc32c } from '../base/crc32c.ts'
-import { type ObservedReplica, ReplicationChecker } from './checkers.ts'
+import { BrokenPromise, type ObservedReplica, ReplicationChecker } from './checkers.ts'
 import { describePlan, type FaultKind, makePlan, Nemesis, type SystemActions } from './faults.ts'
 import { History } from './history.ts'
 import type { SimHost } from './host.ts'
@@ -31,6 +32,28 @@ export interface System {
   observe(host?: string): Iterable<ObservedReplica>
 }
 
+/** Who may find a run wrong: one of these, or an exception of the code that ran. */
+export type Checker = 'replication' | 'linearizability' | 'liveness' | 'assertion' | 'exception'
+
+/** What was found when the run was judged as a whole. */
+class Verdict extends Error {
+  override readonly name = 'Verdict'
+  readonly checker: Checker
+
+  constructor(checker: Checker, what: string) {
+    super(what)
+    this.checker = checker
+  }
+}
+
+/** Who found the failure. */
+export function checkerOf(failure: SimFailure): Checker {
+  const { cause } = failure
+  if (cause instanceof Verdict) return cause.checker
+  if (cause instanceof BrokenPromise) return 'replication'
+  return cause instanceof InvariantError ? 'assertion' : 'exception'
+}
+
 export type MakeSystem = (world: World, network: SimNetwork) => System
 
 export interface RunOptions {
@@ -38,6 +61,8 @@ export interface RunOptions {
   readonly crc32c?: Crc32c
   /** Virtual time with faults. */
   readonly faultMs?: number
+  /** All kinds of faults that the system names, and often: to lead a planted bug out. */
+  readonly storm?: boolean
   /** After healing clients must have answers within this virtual time. */
   readonly livenessMs?: number
   readonly traceLines?: number
@@ -102,7 +127,8 @@ class Run {
     this.#system = system
     const { hosts, actions, driftPpmMax, faultKinds, victimCountMax } = system
     const names = hosts.map((host) => host.name)
-    const plan = makePlan(world.random.fork('plan'), faultKinds, names, victimCountMax)
+    const storm = options.storm === true
+    const plan = makePlan(world.random.fork('plan'), faultKinds, names, victimCountMax, storm)
     this.#plan = describePlan(plan)
     this.#nemesis = new Nemesis({ world, network, hosts, actions, plan, driftPpmMax })
     this.#history = new History(() => world.nowUs)
@@ -164,7 +190,8 @@ class Run {
     const world = this.#world
     const untilUs = world.nowUs + (this.#options.livenessMs ?? LIVENESS_MS) * MS
     await world.run({ untilUs, until: done })
-    if (!done()) throw this.#failure([`waited in vain for ${what}`, ...this.#replicas()].join('\n'))
+    if (!done())
+      throw this.#failure('liveness', [`waited in vain for ${what}`, ...this.#replicas()])
   }
 
   /** Who is there, for the reader of a failure. */
@@ -206,14 +233,15 @@ class Run {
   #judge(): void {
     const verdict = checkHistory(this.#history.operations)
     if (verdict.verdict === 'violation') {
-      throw this.#failure(`not linearizable\n${verdict.text}`)
+      throw this.#failure('linearizability', ['not linearizable', verdict.text])
     }
     if (verdict.verdict === 'gave up') this.#undecided = verdict.key
   }
 
-  #failure(what: string, cause?: unknown): SimFailure {
+  #failure(checker: Checker, lines: readonly string[]): SimFailure {
     const { seed, nowUs, trace } = this.#world
-    return new SimFailure(seed, nowUs, what, trace.lines(), cause)
+    const what = lines.join('\n')
+    return new SimFailure(seed, nowUs, what, trace.lines(), new Verdict(checker, what))
   }
 }
 
@@ -224,7 +252,8 @@ export function describeResult(result: RunResult): string {
     `seed ${seed}: ${failure === null ? 'ok' : 'FAILED'}, hash ${hash}, ${events} events, ` +
     `${(virtualMs / 1000).toFixed(1)} virtual seconds, ${done} of ${operations} operations done`
   if (failure === null) return head
-  const cause = failure.cause === undefined ? [] : [describeCause(failure.cause)]
+  const told = failure.cause === undefined || failure.cause instanceof Verdict
+  const cause = told ? [] : [describeCause(failure.cause)]
   return [...failure.trace, head, plan, failure.message, ...cause].join('\n')
 }
 

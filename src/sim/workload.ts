@@ -40,6 +40,8 @@ export interface WorkloadOptions {
 
 const KEY_COUNT = 3
 const OPERATIONS_PER_KEY = 40
+const IDLE_ONE_IN = 30
+const IDLE_US_MAX = 6_000_000
 
 export class Workload {
   readonly #world: World
@@ -125,7 +127,9 @@ export class Workload {
   }
 
   #think(client: number): void {
-    const delayUs = this.#random.below(this.#thinkUsMax + 1)
+    // Who was idle for long may still believe in a leader that was deposed meanwhile.
+    const idles = this.#random.below(IDLE_ONE_IN) === 0
+    const delayUs = this.#random.below((idles ? IDLE_US_MAX : this.#thinkUsMax) + 1)
     this.#world.after(delayUs, 'client', () => {
       if (this.#running) this.#act(client)
     })

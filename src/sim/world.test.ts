@@ -58,7 +58,7 @@ describe('world', () => {
     const world = new World({ seed: 1 })
     const seen: string[] = []
     const chain = async (): Promise<void> => {
-      for (let i = 0; i < 5000; i++) await null
+      for (let i = 0; i < 5000; i++) await Promise.resolve()
       seen.push(`chain at ${world.nowUs}`)
     }
     world.after(20, 'b', () => seen.push('b'))
@@ -104,7 +104,7 @@ describe('world', () => {
     const rejected = new World({ seed: 82 })
     rejected.after(5, 'bad', () => {
       void (async () => {
-        await null
+        await Promise.resolve()
         throw new Error('late boom')
       })()
     })

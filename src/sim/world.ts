@@ -121,7 +121,11 @@ export class World {
 
   /** Ends the run. The first failure is the one that counts. */
   fail(what: string, cause?: unknown): void {
-    this.#failure ??= new SimFailure(this.seed, this.#nowUs, what, this.trace.lines(), cause)
+    this.#failure ??= this.#failureOf(what, cause)
+  }
+
+  #failureOf(what: string, cause?: unknown): SimFailure {
+    return new SimFailure(this.seed, this.#nowUs, what, this.trace.lines(), cause)
   }
 
   /** Takes events until a limit is reached or none is left; throws a SimFailure when one went wrong. */
@@ -159,8 +163,7 @@ export class World {
     promise.then(done, done)
     await this.run({ ...limits, until: () => settled })
     if (!settled) {
-      this.fail('a promise was never settled')
-      throw this.#failure
+      throw this.#failureOf('a promise was never settled')
     }
     return promise
   }

@@ -4,7 +4,7 @@
 // exactly what was applied when it was asked for; a snapshot is exact at its index. Both freeze the
 // buckets they need, and apply() goes on with copies of those it changes.
 
-import { assert } from '../../base/assert.ts'
+import { assert, must } from '../../base/assert.ts'
 import { bytesEqual, EMPTY, viewOf } from '../../base/bytes.ts'
 import type { Crc32c } from '../../base/crc32c.ts'
 import { LemnisError } from '../../base/errors.ts'
@@ -253,7 +253,8 @@ export class KvMachine implements StateMachine {
     this.#installing = true
     const buckets = this.#buckets.map(() => new KvBucket())
     for (const item of received.items) {
-      const bucket = received.buckets.get(item.id) ?? (this.#buckets[item.id] as KvBucket)
+      const bucket =
+        received.buckets.get(item.id) ?? must(this.#buckets[item.id], 'a bucket of each item')
       assert(bucket.version === item.version, 'a bucket that was not wanted has stayed the same')
       buckets[item.id] = bucket
     }

@@ -1,0 +1,71 @@
+// Searches many seeds in parallel: for any failure, or for the one that catches a planted bug.
+
+import { runPool } from '../platform/worker-pool.ts'
+import type { SeedJob, SeedOutcome } from '../sim/campaign.ts'
+
+const WORKER = new URL('./sim-worker.js', import.meta.url)
+const CANARY_SEEDS = 200
+const PROGRESS_EVERY = 1000
+
+export interface SearchOptions {
+  readonly from: number
+  readonly workers: number
+  /** Whether the seed is to be run. */
+  readonly wanted: (seed: number) => boolean
+}
+
+/** Runs seeds from `from` on until one fails or none more is wanted; true when all were clean. */
+export async function searchSeeds(options: SearchOptions): Promise<boolean> {
+  const { from, workers, wanted } = options
+  const total = { seeds: 0, events: 0, virtualMs: 0, operations: 0, undecided: 0 }
+  const struck = new Map<string, number>()
+  let failure: SeedOutcome | null = null
+  function* jobs(): Generator<SeedJob> {
+    for (let seed = from; wanted(seed); seed++) yield { seed, canary: null }
+  }
+  const onResult = (_job: SeedJob, outcome: SeedOutcome): boolean => {
+    total.seeds++
+    total.events += outcome.events
+    total.virtualMs += outcome.virtualMs
+    total.operations += outcome.operations
+    if (outcome.undecided) total.undecided++
+    for (const [kind, times] of outcome.struck) struck.set(kind, (struck.get(kind) ?? 0) + times)
+    if (outcome.caughtBy !== null) failure ??= outcome
+    if (total.seeds % PROGRESS_EVERY === 0) console.log(`${total.seeds} seeds ...`)
+    return failure === null
+  }
+  await runPool({ program: WORKER, count: workers, jobs: jobs(), onResult })
+  const found = failure as SeedOutcome | null
+  if (found !== null) {
+    console.log(found.text)
+    console.log(`repeat it with: npm run sim -- --seed ${found.seed}`)
+  }
+  const faults = [...struck].map(([kind, times]) => `${kind} ${times}`).join(', ')
+  console.log(`faults: ${faults}`)
+  const hours = (total.virtualMs / 3_600_000).toFixed(1)
+  console.log(
+    `${total.seeds} seeds from ${from}, ${found === null ? 'all clean' : 'FAILED'}: ` +
+      `${total.events} events, ${hours} virtual hours, ${total.operations} operations, ` +
+      `${total.undecided} histories too tangled to judge`,
+  )
+  return found === null
+}
+
+/** Plants the bug and looks for a seed that catches it; true when one did within CANARY_SEEDS. */
+export async function huntCanary(name: string, workers: number): Promise<boolean> {
+  let caught: SeedOutcome | null = null
+  function* jobs(): Generator<SeedJob> {
+    for (let seed = 1; seed <= CANARY_SEEDS; seed++) yield { seed, canary: name }
+  }
+  const onResult = (_job: SeedJob, outcome: SeedOutcome): boolean => {
+    if (outcome.caughtBy !== null && outcome.seed < (caught?.seed ?? CANARY_SEEDS + 1)) {
+      caught = outcome
+    }
+    return caught === null
+  }
+  await runPool({ program: WORKER, count: workers, jobs: jobs(), onResult })
+  const found = caught as SeedOutcome | null
+  if (found === null) console.log(`${name}: NOT caught within ${CANARY_SEEDS} seeds`)
+  else console.log(`${name}: caught by ${found.caughtBy} at seed ${found.seed}`)
+  return found !== null
+}

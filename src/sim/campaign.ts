@@ -1,0 +1,54 @@
+// Owns what a job of a long search is: a seed, perhaps with a planted bug, and its outcome in a form
+// that passes between threads.
+
+import { must } from '../base/assert.ts'
+import type { Crc32c } from '../base/crc32c.ts'
+import { canaryOf } from './canaries.ts'
+import { SimCluster } from './cluster.ts'
+import type { FaultKind } from './faults.ts'
+import { type Checker, checkerOf, describeResult, type RunOptions, runSeed } from './run.ts'
+
+export interface SeedJob {
+  readonly seed: number
+  /** The name of a planted bug, or null for the code as it is. */
+  readonly canary: string | null
+}
+
+export interface SeedOutcome {
+  readonly seed: number
+  readonly hash: string
+  readonly events: number
+  readonly virtualMs: number
+  readonly operations: number
+  readonly struck: readonly (readonly [FaultKind, number])[]
+  /** Some register's history could not be judged in bounded memory. */
+  readonly undecided: boolean
+  /** Who found it wrong; null for a clean run. */
+  readonly caughtBy: Checker | null
+  readonly text: string
+}
+
+export async function runJob(job: SeedJob, crc32c: Crc32c): Promise<SeedOutcome> {
+  const result = await runSeed(job.seed, { crc32c, ...runOptions(job.canary) })
+  const { seed, hash, events, virtualMs, operations, struck, undecided, failure } = result
+  return {
+    seed,
+    hash,
+    events,
+    virtualMs,
+    operations,
+    struck: [...struck],
+    undecided: undecided !== null,
+    caughtBy: failure === null ? null : checkerOf(failure),
+    text: describeResult(result),
+  }
+}
+
+function runOptions(name: string | null): RunOptions {
+  if (name === null) {
+    return { make: (world, network) => new SimCluster(world, network, { bugs: new Set() }) }
+  }
+  const canary = must(canaryOf(name), `a canary of the name ${name}`)
+  const options = { bugs: new Set([canary.name]), faultKinds: canary.kinds }
+  return { storm: true, make: (world, network) => new SimCluster(world, network, options) }
+}

@@ -1,0 +1,32 @@
+// Owns the list of planted bugs and the weather in which each shows: kinds of faults that lead to it,
+// struck more often than in ordinary runs. Every one must be caught within a bounded number of seeds;
+// one that is not means that a checker or a fault has gone blind.
+
+import type { ClusterBug } from './cluster.ts'
+import type { FaultKind } from './faults.ts'
+
+export interface Canary {
+  readonly name: ClusterBug
+  readonly kinds: readonly FaultKind[]
+}
+
+export const CANARIES: readonly Canary[] = [
+  { name: 'vote-not-persisted', kinds: ['crash', 'power-loss', 'isolation', 'cut', 'delays'] },
+  { name: 'ack-before-persist', kinds: ['power-loss-of-all', 'power-loss', 'crash', 'slow-disk'] },
+  { name: 'ack-before-sync', kinds: ['power-loss-of-all', 'power-loss', 'slow-disk'] },
+  { name: 'stale-read', kinds: ['pause'] },
+  { name: 'commit-older-term', kinds: ['crash', 'isolation', 'one-way-cut', 'cut', 'slow-link'] },
+  { name: 'no-joint-quorum', kinds: ['membership-change', 'isolation', 'cut', 'crash'] },
+  {
+    name: 'truncate-at-corruption',
+    kinds: ['bit-flip', 'misdirected-write', 'crash', 'isolation'],
+  },
+  {
+    name: 'install-over-newer',
+    kinds: ['pause', 'isolation', 'slow-link', 'leader-transfer', 'delays'],
+  },
+]
+
+export function canaryOf(name: string): Canary | undefined {
+  return CANARIES.find((canary) => canary.name === name)
+}
