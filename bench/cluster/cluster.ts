@@ -3,6 +3,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { DATA_PROCESS_FLAGS } from '../../src/platform/runtime.ts'
 import type { FromReplica, GroupStatus, ReplicaSettings, ToReplica } from './messages.ts'
 
 const PROGRAM = fileURLToPath(new URL('./replica-process.js', import.meta.url))
@@ -54,7 +55,7 @@ export class ReplicaCluster {
       port: 0,
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
     }
-    const process = fork(PROGRAM, [JSON.stringify(settings)], { serialization: 'json' })
+    const process = fork(PROGRAM, [JSON.stringify(settings)], { execArgv: [...DATA_PROCESS_FLAGS] })
     const member: Member = { host, process, address: '' }
     this.#members.set(host, member)
     member.address = (await this.#hear(member, 'listening')).address

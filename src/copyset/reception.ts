@@ -46,9 +46,9 @@ export class Receptions {
     if (replica === undefined || replica.id !== begin.to) throw new LemnisError('NO_SUCH_GROUP')
     if (replica.installing) throw new LemnisError('OVERLOADED', { reason: 'installing' })
     const { term, commit } = replica.status()
-    if (begin.term < term) throw new LemnisError('NOT_LEADER', { term })
-    if (begin.mark.index <= commit && !replica.installsOverNewer) {
-      return { body: encodeTransferId(0), payload: EMPTY }
+    if (!replica.installsOverNewer) {
+      if (begin.term < term) throw new LemnisError('NOT_LEADER', { term })
+      if (begin.mark.index <= commit) return { body: encodeTransferId(0), payload: EMPTY }
     }
     const transfer = this.#nextTransfer++
     const sink = await replica.machine.receive(begin.mark.index, items)

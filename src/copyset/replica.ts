@@ -6,7 +6,7 @@
 
 import type { ByteBudget } from '../base/budget.ts'
 import { EMPTY } from '../base/bytes.ts'
-import { LemnisError } from '../base/errors.ts'
+import { asLemnisError, LemnisError } from '../base/errors.ts'
 import type { Env } from '../env/env.ts'
 import { membersOf } from '../raft/configuration.ts'
 import { RaftNode, type RaftStatus } from '../raft/node.ts'
@@ -417,15 +417,25 @@ export class Replica {
     this.#installing = true
     try {
       await sink.finish(encodeMark(message.mark))
-    } finally {
-      this.#installing = false
+    } catch (thrown) {
+      // A full disk leaves the old state as it was; after any other failure nobody knows what is there.
+      const error = asLemnisError(thrown)
+      if (error.code !== 'NO_SPACE') this.#host.damaged(this, error)
+      this.#release()
+      throw error
     }
     if (this.#closed) return false
     this.step(message)
+    this.#release()
+    return true
+  }
+
+  /** The machine may be changed again: by what was committed meanwhile, first of all. */
+  #release(): void {
+    this.#installing = false
     const held = this.#held
     this.#held = []
-    if (held.length > 0) this.#apply(held)
-    return true
+    if (held.length > 0 && !this.#closed) this.#apply(held)
   }
 
   /** A planted bug. */

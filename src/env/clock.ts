@@ -13,8 +13,8 @@ export interface Clock {
   /** Calls `fire` once, not before `delayMs` have passed on this host's monotonic clock. */
   after(delayMs: number, fire: () => void): Timer
   /**
-   * Calls `fire` once, after all input that is ready now has been handled: the end of a turn, where
-   * everything that the turn produced is gathered into one write.
+   * Calls `fire` once, when what runs now has returned: the end of a turn, where everything that the
+   * turn produced is gathered into one write. Several are called in the order in which they were asked.
    */
   soon(fire: () => void): void
 }

@@ -26,7 +26,7 @@ export const RAFTLOG_CONFIG = {
     64 * MIB,
     'Most that waits for earlier writes; past it, OVERLOADED.',
   ),
-  cacheBytes: bytesSetting(128 * MIB, 'Memory for the newest entries of all groups.'),
+  cacheBytes: bytesSetting(32 * MIB, 'Memory for the newest entries of all groups.'),
   readBackBytes: bytesSetting(16 * MIB, 'Memory for older entries read back for slow followers.'),
   segmentsPinned: countSetting(
     8,

@@ -204,6 +204,11 @@ export class RaftLog {
     this.#schedule()
   }
 
+  /** The caller's turn is over: what it appended begins its way to the disk, unless a write is under way. */
+  flush(): void {
+    if (this.#queue.length > 0) this.#kick()
+  }
+
   /**
    * Reads entries from `from` to before `to` back from disk, so that GroupLog.entries() can give
    * them: at least one, then as many as fit `bytesMax` and lie together. None when they have been

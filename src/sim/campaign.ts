@@ -49,6 +49,7 @@ function runOptions(name: string | null): RunOptions {
     return { make: (world, network) => new SimCluster(world, network, { bugs: new Set() }) }
   }
   const canary = must(canaryOf(name), `a canary of the name ${name}`)
-  const options = { bugs: new Set([canary.name]), faultKinds: canary.kinds }
+  const { name: bug, kinds: faultKinds, config = {} } = canary
+  const options = { bugs: new Set([bug]), faultKinds, config }
   return { storm: true, make: (world, network) => new SimCluster(world, network, options) }
 }

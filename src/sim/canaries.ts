@@ -2,12 +2,16 @@
 // struck more often than in ordinary runs. Every one must be caught within a bounded number of seeds;
 // one that is not means that a checker or a fault has gone blind.
 
+import { KIB } from '../base/units.ts'
+import type { HostConfig } from '../copyset/config.ts'
 import type { ClusterBug } from './cluster.ts'
 import type { FaultKind } from './faults.ts'
 
 export interface Canary {
   readonly name: ClusterBug
   readonly kinds: readonly FaultKind[]
+  /** Settings under which what the bug needs happens often. */
+  readonly config?: Partial<HostConfig>
 }
 
 export const CANARIES: readonly Canary[] = [
@@ -23,7 +27,13 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'install-over-newer',
-    kinds: ['pause', 'isolation', 'slow-link', 'leader-transfer', 'delays'],
+    kinds: ['needless-snapshot', 'leader-transfer', 'pause', 'crash'],
+    config: {
+      checkpointBytes: 512,
+      transferBytesPerSecond: 2 * KIB,
+      transferPieceBytes: 64,
+      transferPiecesInFlight: 1,
+    },
   },
 ]
 

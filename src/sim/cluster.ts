@@ -38,6 +38,8 @@ export type ClusterBug = RaftBug | RaftLogBug
 export interface ClusterOptions {
   readonly bugs: ReadonlySet<ClusterBug>
   readonly faultKinds?: readonly FaultKind[]
+  /** Takes the place of what the seed would draw. */
+  readonly config?: Partial<HostConfig>
 }
 
 const HOST_COUNT = 5
@@ -84,7 +86,7 @@ export class SimCluster implements System {
     this.#random = world.random.fork('operator')
     this.#bugs = options.bugs
     this.faultKinds = options.faultKinds ?? FAULT_KINDS
-    this.#config = drawConfig(world.random.fork('config'))
+    this.#config = drawConfig(world.random.fork('config'), options.config)
     this.hosts = Array.from({ length: HOST_COUNT }, (_, i) => makeHost(world, network, `h${i + 1}`))
     this.#promises = new Map(this.hosts.map((host) => [host, new LogPromises(host, this.#marks)]))
     this.#clientHost = makeHost(world, network, 'clients')
@@ -99,6 +101,7 @@ export class SimCluster implements System {
     this.actions = {
       changeMembership: () => this.#changeSomeGroup(),
       transferLeader: () => this.#transferSomeLeader(),
+      sendSnapshot: () => this.#sendSomeSnapshot(),
     }
   }
 
@@ -315,6 +318,14 @@ export class SimCluster implements System {
     leader.replica.transferLeader(to)
   }
 
+  /** A state that its receiver may no longer need, or be past, by the time it is there. */
+  #sendSomeSnapshot(): void {
+    const leader = this.#leaderOf(this.#random.pick(this.#groups()))
+    if (leader === null) return
+    const others = membersOf(leader.replica.membership).filter((id) => id !== leader.replica.id)
+    if (others.length > 0) leader.host.sendSnapshot(leader.replica, this.#random.pick(others))
+  }
+
   /** Everything runs: hosts with unusable logs get empty disks, and lost replicas are replaced. */
   repair(): void {
     if (this.#repairing) return
@@ -429,7 +440,7 @@ function makeHost(world: World, network: SimNetwork, name: string): SimHost {
 }
 
 /** Small sizes and varied times, so that a short run meets every mechanism. */
-function drawConfig(random: Prng): HostConfig {
+function drawConfig(random: Prng, replaced: Partial<HostConfig> = {}): HostConfig {
   return hostConfig({
     hibernateAfterMs: random.pick([0, 2000, 3000]),
     appendBytesMax: random.pick([512, 4 * KIB]),
@@ -444,5 +455,6 @@ function drawConfig(random: Prng): HostConfig {
     transferBytesPerSecond: random.pick([4 * KIB, 1024 * KIB]),
     catchUpLagEntries: random.pick([0, 10, 100]),
     changeTimeoutMs: 20_000,
+    ...replaced,
   })
 }

@@ -39,6 +39,7 @@ export type FaultKind =
   | 'wiped-disk'
   | 'membership-change'
   | 'leader-transfer'
+  | 'needless-snapshot'
 
 export interface PlannedFault {
   readonly kind: FaultKind
@@ -56,6 +57,7 @@ export interface FaultPlan {
 export interface SystemActions {
   changeMembership(): void
   transferLeader(): void
+  sendSnapshot(): void
 }
 
 export interface NemesisOptions {
@@ -338,6 +340,10 @@ export class Nemesis {
     this.#actions.transferLeader()
   }
 
+  sendSnapshot(): void {
+    this.#actions.sendSnapshot()
+  }
+
   // --- helpers
 
   /** Ends a fault after a while, or when everything is healed. */
@@ -409,6 +415,7 @@ const STRIKES: Readonly<Record<StrikeKind, (nemesis: Nemesis) => void>> = {
   'disk-full': (nemesis) => nemesis.fillDisk(),
   'membership-change': (nemesis) => nemesis.changeMembership(),
   'leader-transfer': (nemesis) => nemesis.transferLeader(),
+  'needless-snapshot': (nemesis) => nemesis.sendSnapshot(),
 }
 
 /** All kinds, in the order in which plans draw them: a new one goes to the end, or every seed changes. */

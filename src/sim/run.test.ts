@@ -17,7 +17,11 @@ type Bug = 'none' | 'acknowledges before sync' | 'forgets to answer' | 'reads st
 class OneServer implements System {
   readonly hosts: readonly SimHost[]
   readonly clients: readonly RegisterClient[]
-  readonly actions = { changeMembership: () => {}, transferLeader: () => {} }
+  readonly actions = {
+    changeMembership: () => {},
+    transferLeader: () => {},
+    sendSnapshot: () => {},
+  }
   readonly faultKinds: readonly FaultKind[]
   readonly victimCountMax = 0
   readonly driftPpmMax = 10_000

@@ -104,18 +104,20 @@ export function describeClock(name: string, make: () => Promise<ClockUnderTest>)
       expect(order.toSorted()).toEqual(['after', 'returned', 'soon'])
     })
 
-    it('calls soon() in order, behind the promises of this turn', async () => {
+    it('calls soon() in order, also from within soon()', async () => {
       const order: string[] = []
       const last = new Promise<void>((done) => {
-        clock.soon(() => order.push('first'))
         clock.soon(() => {
-          order.push('second')
-          done()
+          order.push('first')
+          clock.soon(() => {
+            order.push('third')
+            done()
+          })
         })
+        clock.soon(() => order.push('second'))
       })
-      void Promise.resolve().then(() => order.push('promise'))
       await world.settle(last)
-      expect(order).toEqual(['promise', 'first', 'second'])
+      expect(order).toEqual(['first', 'second', 'third'])
     })
 
     it('tells a time of day that a person would believe', () => {
