@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
+import { LemnisError } from '../base/errors.ts'
 import { KIB } from '../base/units.ts'
 import { METHODS } from '../format/methods.ts'
 import { SILENT } from '../observe/observe.ts'
 import { RpcClient } from '../rpc/client.ts'
 import { rpcConfig } from '../rpc/config.ts'
+import type { Replica } from './replica.ts'
 import { type HostId, replicaIdOf } from './replica-id.ts'
 import { GROUP, HostRig } from './testing/host-rig.ts'
 import { encodeCreate } from './transfer-codec.ts'
@@ -143,6 +145,49 @@ describe('a replica that can not be trusted', () => {
     expect(await rig.put(leader, 'a', 'refused or not')).toMatch(/^(done|NO_SPACE)$/)
     disk.faults.capacityBytes = Number.MAX_SAFE_INTEGER
     await rig.until('a checkpoint', () => (rig.replica(leader)?.log.mark?.index ?? 0) > mark)
+  })
+})
+
+describe('a state that nobody needed', () => {
+  it('does no harm to a replica that has gone past it meanwhile', async () => {
+    const rig = new HostRig(3, { transferPieceBytes: 64, transferBytesPerSecond: 4 * KIB })
+    const leader = await rig.up([1, 2, 3])
+    await fill(rig, 20)
+    const to = OTHERS(leader)[0] as number
+    rig.host(leader).sendSnapshot(rig.replica(leader) as never, id(to) as never)
+    for (let i = 0; i < 60; i++) expect(await rig.put(leader, `k${i}`, `late ${i}`)).toBe('done')
+    const last = rig.kv(leader).appliedIndex
+    await rig.until('everything', () => rig.kv(to).appliedIndex >= last)
+    expect(rig.kv(to).digest()).toBe(rig.kv(leader).digest())
+  })
+
+  it('loses no entry that commits while its installation fails', async () => {
+    const rig = new HostRig(3)
+    const leader = await rig.up([1, 2, 3])
+    await fill(rig, 5)
+    const to = OTHERS(leader)[0] as number
+    const replica = rig.replica(to) as Replica
+    const { term, commit, membership: config } = replica
+    const mark = { index: commit + 1000, term, config }
+    const ends = { kind: 'snapshot', from: id(leader), to: id(to), term, mark } as never
+    let fail = (_error: LemnisError): void => {}
+    const sink = {
+      wanted: [],
+      resumeAt: () => 0,
+      write: async () => {},
+      finish: () => new Promise<void>((_, reject) => (fail = reject)),
+      abort: async () => {},
+    }
+    const outcome = replica.install(sink, ends).catch((error: LemnisError) => error.code)
+    await fill(rig, 10)
+    await rig.run(1000)
+    expect(replica.machine.appliedIndex).toBe(commit)
+    fail(new LemnisError('NO_SPACE'))
+    expect(await rig.settle(outcome)).toBe('NO_SPACE')
+    await fill(rig, 5)
+    const last = rig.kv(leader).appliedIndex
+    await rig.until('everything', () => rig.kv(to).appliedIndex >= last)
+    expect(rig.kv(to).digest()).toBe(rig.kv(leader).digest())
   })
 })
 

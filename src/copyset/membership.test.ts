@@ -8,8 +8,10 @@ const ids = (...numbers: number[]): ReplicaId[] => numbers.map(id)
 function step(
   config: Partial<Configuration>,
   goal: MembershipGoal,
-  { created = [] as number[], match = {} as Record<number, number>, lastIndex = 5000 } = {},
+  options: { created?: number[]; match?: Record<number, number> } = {},
 ): ReturnType<typeof nextStep> {
+  const { created = [], match = {} } = options
+  const lastIndex = 5000
   const whole = {
     epoch: 1,
     voters: ids(1, 2, 3),

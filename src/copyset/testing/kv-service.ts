@@ -5,6 +5,7 @@
 //   answer      body: found u8, leader u53     payload: result (kv-codec.ts)
 // `found` is 0 when this host does not lead; `leader` then says whom it believes to, or 0.
 
+import { must } from '../../base/assert.ts'
 import { EMPTY, viewOf } from '../../base/bytes.ts'
 import { LemnisError } from '../../base/errors.ts'
 import { readU53, writeU53 } from '../../base/u53.ts'
@@ -32,7 +33,8 @@ export function serveKv(host: CopysetHost, server: RpcServer): void {
         answer(host, group, call, error, EMPTY)
         return
       }
-      const item = (host.replica(group)?.machine as KvMachine).read(key)
+      const replica = must(host.replica(group), 'a replica that may be read')
+      const item = (replica.machine as KvMachine).read(key)
       const result =
         item === null
           ? encodeResult('absent', 0, null)
