@@ -222,11 +222,21 @@ describe('the order to make a replica', () => {
 
   it('of a leader that time has passed by does not end a newer replica', async () => {
     const rig = new HostRig(4)
-    await rig.up([1, 2, 3])
+    const leader = await rig.up([1, 2, 3])
     expect(await order(rig, 4, id(4, 2), 5)).toBe('done')
-    expect(await order(rig, 4, id(4, 3), 5)).toBe('INVALID_ARGUMENT')
+    expect(await order(rig, 4, id(4, 3), 4)).toBe('INVALID_ARGUMENT')
     expect(rig.replica(4)?.id).toBe(id(4, 2))
-    expect(await order(rig, 4, id(4, 3), 6)).toBe('done')
+    const old = OTHERS(leader)[0] as number
+    expect(await order(rig, old, id(old, 2), 1)).toBe('INVALID_ARGUMENT')
+    expect(rig.replica(old)?.id).toBe(id(old))
+    expect(await order(rig, old, id(old, 2), 2)).toBe('done')
+  })
+
+  it('takes the place of what an unfinished change has left', async () => {
+    const rig = new HostRig(4)
+    const leader = await rig.up([1, 2, 3])
+    expect(await order(rig, 4, id(4, 2), 1)).toBe('done')
+    expect(await rig.change(leader, [id(4, 3)], [])).toBe('done')
     expect(rig.replica(4)?.id).toBe(id(4, 3))
   })
 })

@@ -395,7 +395,7 @@ export class CopysetHost implements ReplicaHost {
       throw new LemnisError('INVALID_ARGUMENT', { replica, reason: 'this id has been here before' })
     }
     const old = this.#replicas.get(group)
-    if (old !== undefined && epoch <= Math.max(old.epoch, old.createdEpoch)) {
+    if (old !== undefined && !mayReplace(old, epoch)) {
       throw new LemnisError('INVALID_ARGUMENT', { replica, reason: 'this host has a newer one' })
     }
     await this.destroy(group, epoch)
@@ -447,6 +447,15 @@ export class CopysetHost implements ReplicaHost {
   #noSuch(group: GroupId): LemnisError {
     return this.#damaged.get(group) ?? new LemnisError('NO_SUCH_GROUP', { group })
   }
+}
+
+/**
+ * Whether an order of that epoch may end a live replica to make another. One that has never applied a
+ * configuration has no vote that counts, as members learn before they vote: a change that came to
+ * nothing may have left it. Any other goes only for a configuration newer than all it knows.
+ */
+function mayReplace(old: Replica, epoch: number): boolean {
+  return old.epoch === 0 ? epoch >= old.createdEpoch : epoch > Math.max(old.epoch, old.createdEpoch)
 }
 
 function answerWith(
