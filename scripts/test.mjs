@@ -124,6 +124,8 @@ async function compiled() {
   const node = (args) => run(process.execPath, ['--enable-source-maps', ...args])
   await step('simulation, 60 seeds', () => node([SIM, '--seeds', '60']), lastLine)
   await step('simulation, canaries', () => node([SIM, '--canaries']), lastLine)
+  const kill = ['dist/test/e2e/kill-all.js', '--rounds', '2', '--seconds', '1']
+  await step('kill -9 of three replicas', () => node(kill), lastLine)
   await step('benches, tiny', () => node(['dist/bench/main.js', '--tiny']))
   const nodes = 'one seed on Node 20, 22, 24'
   const same = await node(['scripts/nodes.mjs', SIM, '--seed', '1', '--hash'])

@@ -1,13 +1,16 @@
 // One host of a replicated key-value store as a process of its own, on real disk and network: what the
 // replication bench and the kill check fork. Settings come as JSON in the first argument.
 
+import { Scope } from '../../src/base/scope.ts'
 import { hostConfig } from '../../src/copyset/config.ts'
 import { CopysetHost } from '../../src/copyset/host.ts'
 import { type GroupId, type HostId, replicaIdOf } from '../../src/copyset/replica-id.ts'
 import { kvMachines } from '../../src/copyset/testing/kv-machines.ts'
 import { serveKv } from '../../src/copyset/testing/kv-service.ts'
-import { SILENT } from '../../src/observe/observe.ts'
 import { nodeEnv } from '../../src/platform/env.ts'
+import { Log } from '../../src/platform/log.ts'
+import { Metrics } from '../../src/platform/metrics.ts'
+import { NodeObserver } from '../../src/platform/observer.ts'
 import { raftLogConfig } from '../../src/raftlog/config.ts'
 import { RaftLog } from '../../src/raftlog/raftlog.ts'
 import { rpcConfig } from '../../src/rpc/config.ts'
@@ -23,20 +26,27 @@ function say(message: FromReplica): void {
   process.send?.(message)
 }
 
+const scope = new Scope()
+const observer = new NodeObserver(new Log({ level: 'warn', about: { host: self } }), new Metrics())
 const rpc = rpcConfig()
-const server = await RpcServer.listen(env, SILENT, `127.0.0.1:${settings.port}`, rpc)
+const log = scope.own(await RaftLog.open(env, observer, 'log', raftLogConfig()))
+const server = scope.own(
+  await RpcServer.listen(env, observer, `127.0.0.1:${settings.port}`, rpc, `host-${self}`),
+)
 const { checkpointBytes } = settings
-const host = new CopysetHost({
-  env,
-  observer: SILENT,
-  host: self,
-  config: hostConfig(checkpointBytes === undefined ? {} : { checkpointBytes }),
-  log: await RaftLog.open(env, SILENT, 'log', raftLogConfig()),
-  rpc,
-  server,
-  directory: { addressOf: (id) => addresses.get(id) },
-  machines: kvMachines(env, 'kv'),
-})
+const host = scope.own(
+  new CopysetHost({
+    env,
+    observer,
+    host: self,
+    config: hostConfig(checkpointBytes === undefined ? {} : { checkpointBytes }),
+    log,
+    rpc,
+    server,
+    directory: { addressOf: (id) => addresses.get(id) },
+    machines: kvMachines(env, 'kv'),
+  }),
+)
 serveKv(host, server)
 
 /** Loads what is there and founds what is not, once it is known where the others are. */
@@ -65,9 +75,7 @@ function sayStatus(): void {
 }
 
 async function close(): Promise<void> {
-  await server.close()
-  await host.close()
-  await host.log.close()
+  await scope.close()
   process.disconnect()
 }
 

@@ -73,13 +73,6 @@ export function formatBytes(bytes: number): string {
   return `${bytes} B`
 }
 
-export function formatDuration(ms: number): string {
-  if (ms < 1) return `${trim(ms * 1000)} us`
-  if (ms < 1000) return `${trim(ms)} ms`
-  if (ms < 120_000) return `${trim(ms / 1000)} s`
-  return `${trim(ms / 60_000)} min`
-}
-
 function trim(value: number): string {
   return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
 }

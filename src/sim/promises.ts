@@ -72,6 +72,7 @@ export class LogPromises {
     }
     const lack = lackOf(log, this.#history.at(-1) as Promises)
     if (lack === null) {
+      this.#adopt(log)
       this.#follow(log)
       return true
     }
@@ -79,6 +80,23 @@ export class LogPromises {
       throw new BrokenPromise(`${name}: the log has lost what it had promised: ${lack}`)
     }
     return false
+  }
+
+  /** What was on its way when the last process ended, and is there, is durable as well. */
+  #adopt(log: RaftLog): void {
+    const groups = new Map<number, GroupPromise>()
+    for (const group of log.groupIds()) {
+      const found = log.group(group)
+      if (found.replica === 0 || found.destroyedEpoch !== null) continue
+      const { term, vote } = found.hardState
+      const lastIndex = found.lastIndex()
+      const lastTerm = found.term(lastIndex) ?? 0
+      const promise = { replica: found.replica, term, vote, lastIndex, lastTerm }
+      this.#marks.raise(group, promise)
+      groups.set(group, promise)
+    }
+    this.#history.push(groups)
+    if (this.#history.length > DEPTH_MAX + 1) this.#history.shift()
   }
 
   #follow(log: RaftLog): void {
