@@ -8,16 +8,22 @@ import type { DiskFile } from '../../env/disk.ts'
 import type { SnapshotItem, SnapshotSink } from '../state-machine.ts'
 import type { KvBucket } from './kv-bucket.ts'
 import type { KvFiles } from './kv-files.ts'
-import type { BucketFile } from './kv-manifest.ts'
 
-/** What finish() hands over: the received buckets, and their files under the new generation. */
+/** A received bucket in a synced file, which has the name of a bucket of the state only once it is one. */
+export interface KvFetched {
+  readonly name: string
+  readonly bucket: number
+  readonly version: number
+  readonly bytes: number
+}
+
+/** What finish() hands over. */
 export interface KvReceived {
   readonly index: number
   readonly items: readonly SnapshotItem[]
   readonly mark: Uint8Array
-  readonly generation: number
   readonly buckets: ReadonlyMap<number, KvBucket>
-  readonly files: readonly BucketFile[]
+  readonly fetched: readonly KvFetched[]
 }
 
 interface Incoming {
@@ -103,23 +109,18 @@ export class KvSink implements SnapshotSink {
   async finish(mark: Uint8Array): Promise<void> {
     assert(!this.#closed, 'finish of a closed sink')
     await this.#last
-    const generation = this.#files.nextGeneration()
     const buckets = new Map<number, KvBucket>()
-    const files: BucketFile[] = []
+    const fetched: KvFetched[] = []
     for (const { item, file, bytes } of this.#incoming.values()) {
       if (bytes !== item.bytes) {
         throw new LemnisError('INVALID_ARGUMENT', { item: item.id, bytes, expected: item.bytes })
       }
       await file.sync()
       buckets.set(item.id, await this.#check(item))
-      files.push({ bucket: item.id, generation, version: item.version, bytes })
+      fetched.push({ name: incomingName(item), bucket: item.id, version: item.version, bytes })
     }
     await this.#close()
-    for (const file of files) {
-      await this.#files.adopt(incomingName({ id: file.bucket, version: file.version }), file)
-    }
-    const index = this.#index
-    await this.#install({ index, items: this.#items, mark, generation, buckets, files })
+    await this.#install({ index: this.#index, items: this.#items, mark, buckets, fetched })
   }
 
   /** A received bucket, read back; what is damaged goes, so that the next transfer brings it anew. */

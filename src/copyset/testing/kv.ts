@@ -16,7 +16,7 @@ import { KvBucket, textOfKey } from './kv-bucket.ts'
 import { decodeCommand, encodeResult, type KvCommand, type KvStatus } from './kv-codec.ts'
 import { KvFiles } from './kv-files.ts'
 import type { BucketFile } from './kv-manifest.ts'
-import { type KvReceived, KvSink } from './kv-sink.ts'
+import { type KvFetched, type KvReceived, KvSink } from './kv-sink.ts'
 
 export interface KvOptions {
   /** How many snapshot items the keys are spread over; the same on all replicas, for ever. */
@@ -258,15 +258,30 @@ export class KvMachine implements StateMachine {
       assert(bucket.version === item.version, 'a bucket that was not wanted has stayed the same')
       buckets[item.id] = bucket
     }
-    const { generation, index, mark, files } = received
+    const { index } = received
+    const mark = received.mark.slice()
+    // Alone with the files from here on: a checkpoint removes what it does not know, and the newer
+    // generation is the newer state.
     const done = this.#exclusively(async () => {
-      await this.#write(generation, index, buckets, mark.slice(), files)
+      const generation = this.#files.nextGeneration()
+      const files = await this.#adopt(received.fetched, generation)
+      await this.#write(generation, index, buckets, mark, files)
       for (const [id, bucket] of buckets.entries()) this.#buckets[id] = bucket
       this.#appliedIndex = index
     })
     return done.finally(() => {
       this.#installing = false
     })
+  }
+
+  async #adopt(fetched: readonly KvFetched[], generation: number): Promise<BucketFile[]> {
+    const files: BucketFile[] = []
+    for (const { name, bucket, version, bytes } of fetched) {
+      const file = { bucket, generation, version, bytes }
+      await this.#files.adopt(name, file)
+      files.push(file)
+    }
+    return files
   }
 
   // --- the end
