@@ -64,6 +64,8 @@ class GroupChecker {
   readonly #digests = new Map<number, { readonly digest: number; readonly who: string }>()
   readonly #seen = new Map<string, Seen>()
   #commit = 0
+  /** The term of the replica that was first seen to know of #commit: no older than who committed it. */
+  #commitTerm = 0
 
   constructor(group: number) {
     this.#group = group
@@ -129,9 +131,11 @@ class GroupChecker {
       const lack = lacksMajority(now, now.config, (durable) => durable.term >= now.term)
       if (lack !== null) this.#broken(now, `leads by votes that are durable only on ${lack}`)
     }
-    // Leader completeness: by log matching, the last committed entry stands for all before it.
+    // Leader completeness: by log matching, the last committed entry stands for all before it. It binds
+    // later terms only: the votes for an older one may come late, and its leader can commit nothing.
     const expected = this.#committed[this.#commit]
     if (expected === undefined || this.#commit < now.firstIndex) return
+    if (now.term <= this.#commitTerm) return
     if (now.termAt(this.#commit) !== expected) {
       this.#broken(now, `leads without committed entry ${this.#commit} of term ${expected}`)
     }
@@ -171,7 +175,9 @@ class GroupChecker {
       }
     }
     seen.compared = Math.max(seen.compared, to)
-    this.#commit = Math.max(this.#commit, now.commit)
+    if (now.commit <= this.#commit) return
+    this.#commit = now.commit
+    this.#commitTerm = now.term
   }
 
   #compareStates(now: ObservedReplica): void {

@@ -380,6 +380,27 @@ describe('a snapshot of the key-value machine', () => {
     }
   })
 
+  it('keeps its files when a checkpoint is asked for while it is made ready', async () => {
+    let overlaps = 0
+    for (let lead = 0; lead < 150; lead++) {
+      const [leader, follower, disk] = await leaderAndFollower()
+      const source = leader.snapshot()
+      const sink = await follower.receive(source.index, source.items)
+      await transfer(source, sink, 1000)
+      const finishing = sink.finish(text('new'))
+      for (let i = 0; i < lead; i++) await Promise.resolve()
+      // Too late is said at once: the state is being replaced.
+      const checkpointing = Promise.resolve().then(() => follower.checkpoint(text('old')))
+      const [outcome] = await Promise.allSettled([checkpointing, finishing])
+      if (outcome.status === 'fulfilled') overlaps++
+      disk.crash('power', 'lose')
+      const after = await open(disk)
+      expect(new TextDecoder().decode(after.mark)).toBe('new')
+      expect(after.digest()).toBe(leader.digest())
+    }
+    expect(overlaps).toBeGreaterThan(10)
+  })
+
   it('is all old or all new after a crash in finish()', async () => {
     const [leader, , disk] = await leaderAndFollower()
     const events = disk.record()
