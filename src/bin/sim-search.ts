@@ -12,14 +12,16 @@ export interface SearchOptions {
   readonly workers: number
   /** Whether the seed is to be run. */
   readonly wanted: (seed: number) => boolean
+  /** Go on after a failure, to know of all. */
+  readonly keepGoing: boolean
 }
 
-/** Runs seeds from `from` on until one fails or none more is wanted; true when all were clean. */
+/** Runs seeds from `from` on until none more is wanted or one fails; true when all were clean. */
 export async function searchSeeds(options: SearchOptions): Promise<boolean> {
-  const { from, workers, wanted } = options
+  const { from, workers, wanted, keepGoing } = options
   const total = { seeds: 0, events: 0, virtualMs: 0, operations: 0, undecided: 0 }
   const struck = new Map<string, number>()
-  let failure: SeedOutcome | null = null
+  let failures = 0
   function* jobs(): Generator<SeedJob> {
     for (let seed = from; wanted(seed); seed++) yield { seed, canary: null }
   }
@@ -30,25 +32,23 @@ export async function searchSeeds(options: SearchOptions): Promise<boolean> {
     total.operations += outcome.operations
     if (outcome.undecided) total.undecided++
     for (const [kind, times] of outcome.struck) struck.set(kind, (struck.get(kind) ?? 0) + times)
-    if (outcome.caughtBy !== null) failure ??= outcome
+    if (outcome.caughtBy !== null) {
+      failures++
+      console.log(`${outcome.text}\nrepeat it with: npm run sim -- --seed ${outcome.seed}`)
+    }
     if (total.seeds % PROGRESS_EVERY === 0) console.log(`${total.seeds} seeds ...`)
-    return failure === null
+    return failures === 0 || keepGoing
   }
   await runPool({ program: WORKER, count: workers, jobs: jobs(), onResult })
-  const found = failure as SeedOutcome | null
-  if (found !== null) {
-    console.log(found.text)
-    console.log(`repeat it with: npm run sim -- --seed ${found.seed}`)
-  }
   const faults = [...struck].map(([kind, times]) => `${kind} ${times}`).join(', ')
   console.log(`faults: ${faults}`)
   const hours = (total.virtualMs / 3_600_000).toFixed(1)
   console.log(
-    `${total.seeds} seeds from ${from}, ${found === null ? 'all clean' : 'FAILED'}: ` +
+    `${total.seeds} seeds from ${from}, ${failures === 0 ? 'all clean' : `${failures} FAILED`}: ` +
       `${total.events} events, ${hours} virtual hours, ${total.operations} operations, ` +
       `${total.undecided} histories too tangled to judge`,
   )
-  return found === null
+  return failures === 0
 }
 
 /** Plants the bug and looks for a seed that catches it; true when one did within CANARY_SEEDS. */

@@ -22,6 +22,7 @@ const options = new Command('sim')
   .option('--canary <name>', `plant one: ${CANARIES.map((canary) => canary.name).join(', ')}`)
   .option('--soak', 'go on with fresh seeds until --hours have passed or one fails')
   .option('--hours <hours>', 'how long a soak lasts', Number, 1)
+  .option('--keep-going', 'do not stop at the first seed that fails')
   .option('--workers <count>', 'threads', count, availableParallelism())
   .parse()
   .opts<{
@@ -32,11 +33,12 @@ const options = new Command('sim')
     canaries?: boolean
     canary?: string
     soak?: boolean
+    keepGoing?: boolean
     hours: number
     workers: number
   }>()
 
-const { seed, canary = null, workers } = options
+const { seed, canary = null, workers, keepGoing = false } = options
 let failed: boolean
 if (seed !== undefined) {
   const outcome = await runJob({ seed, canary }, nodeCrc32c())
@@ -51,9 +53,9 @@ if (seed !== undefined) {
   // Seeds that no earlier soak had: the time of its start, then one after the other.
   const from = Math.floor(Date.now() / 1000)
   const endMs = Date.now() + options.hours * 3_600_000
-  failed = !(await searchSeeds({ from, workers, wanted: () => Date.now() < endMs }))
+  failed = !(await searchSeeds({ from, workers, keepGoing, wanted: () => Date.now() < endMs }))
 } else {
   const { from, seeds } = options
-  failed = !(await searchSeeds({ from, workers, wanted: (next) => next < from + seeds }))
+  failed = !(await searchSeeds({ from, workers, keepGoing, wanted: (next) => next < from + seeds }))
 }
 process.exitCode = failed ? 1 : 0
