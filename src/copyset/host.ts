@@ -11,7 +11,7 @@ import type { Env } from '../env/env.ts'
 import { METHODS } from '../format/methods.ts'
 import type { Observer } from '../observe/observe.ts'
 import { initialConfiguration, NO_CONFIGURATION } from '../raft/configuration.ts'
-import type { RaftBug, ReplicaId, SnapshotMark } from '../raft/types.ts'
+import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
 import type { RaftLog } from '../raftlog/raftlog.ts'
 import type { RpcConfig } from '../rpc/config.ts'
 import type { IncomingCall, RpcServer } from '../rpc/server.ts'
@@ -23,7 +23,7 @@ import { type ChangeDone, Changes, type MembershipGoal } from './membership.ts'
 import { type HostDirectory, Peers } from './peers.ts'
 import { Receptions } from './reception.ts'
 import { Removal } from './removal.ts'
-import type { Replica, ReplicaHost } from './replica.ts'
+import type { HostBug, Replica, ReplicaHost } from './replica.ts'
 import { BIRTH, type GroupId, type HostId, hostOf, incarnationOf } from './replica-id.ts'
 import type { Machines } from './state-machine.ts'
 import { Transfers } from './transfer.ts'
@@ -45,14 +45,14 @@ export interface CopysetHostOptions {
   /** The disk failed and no replica serves any more: the process should report, end, and start anew. */
   readonly onFenced?: (error: LemnisError) => void
   /** Planted bugs; given by the simulator only. */
-  readonly bugs?: ReadonlySet<RaftBug>
+  readonly bugs?: ReadonlySet<HostBug>
 }
 
 export class CopysetHost implements ReplicaHost {
   readonly env: Env
   readonly config: HostConfig
   readonly log: RaftLog
-  readonly bugs: ReadonlySet<RaftBug>
+  readonly bugs: ReadonlySet<HostBug>
   readonly proposals: ByteBudget
   readonly id: HostId
   readonly #observer: Observer
@@ -140,7 +140,7 @@ export class CopysetHost implements ReplicaHost {
       if (this.#closed) return await replica.machine.close()
       this.#replicas.set(group, replica)
       // It may know of committed entries that no message will come to remind it of.
-      this.wake(replica)
+      if (!this.bugs.has('no-turn-after-load')) this.wake(replica)
     } catch (error) {
       this.#markDamaged(group, asLemnisError(error))
     }

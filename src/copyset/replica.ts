@@ -32,12 +32,18 @@ import type { SnapshotSink, StateMachine } from './state-machine.ts'
 import { type ProposeDone, type ReadDone, Waiters } from './waiters.ts'
 import type { BatchedMessage } from './wire.ts'
 
+/** Planted faults of the host, beside those of the core (raft/types.ts). */
+export type HostBug =
+  | RaftBug
+  /** A replica that was loaded is not looked at before somebody speaks to it. */
+  | 'no-turn-after-load'
+
 /** What a replica asks of its host. */
 export interface ReplicaHost {
   readonly env: Env
   readonly config: HostConfig
   readonly log: RaftLog
-  readonly bugs: ReadonlySet<RaftBug>
+  readonly bugs: ReadonlySet<HostBug>
   /** Bytes proposed on this host and not answered. */
   readonly proposals: ByteBudget
   send(replica: Replica, message: BatchedMessage): void
@@ -120,7 +126,7 @@ export class Replica {
       uncommittedBytesMax: config.uncommittedBytesMax,
       committedBytesMax: config.committedBytesMax,
       snapshotMark: () => this.mark() ?? this.log.mark ?? base,
-      bugs,
+      bugs: bugs as ReadonlySet<RaftBug>,
     })
   }
 

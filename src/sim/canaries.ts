@@ -26,6 +26,10 @@ export const CANARIES: readonly Canary[] = [
     kinds: ['bit-flip', 'misdirected-write', 'crash', 'isolation'],
   },
   {
+    name: 'no-turn-after-load',
+    kinds: ['membership-change', 'power-loss-of-all', 'crash', 'wiped-disk', 'isolation'],
+  },
+  {
     name: 'install-over-newer',
     kinds: ['needless-snapshot', 'leader-transfer', 'pause', 'crash'],
     config: {

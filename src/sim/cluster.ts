@@ -10,7 +10,7 @@ import { KIB } from '../base/units.ts'
 import { type HostConfig, hostConfig } from '../copyset/config.ts'
 import { CopysetHost } from '../copyset/host.ts'
 import type { MembershipGoal } from '../copyset/membership.ts'
-import type { Replica } from '../copyset/replica.ts'
+import type { HostBug, Replica } from '../copyset/replica.ts'
 import { type GroupId, type HostId, hostOf, replicaIdOf } from '../copyset/replica-id.ts'
 import { kvMachines } from '../copyset/testing/kv-machines.ts'
 import { serveKv } from '../copyset/testing/kv-service.ts'
@@ -18,7 +18,7 @@ import type { Env } from '../env/env.ts'
 import type { Observer } from '../observe/observe.ts'
 import { SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
-import type { Configuration, RaftBug, ReplicaId } from '../raft/types.ts'
+import type { Configuration, ReplicaId } from '../raft/types.ts'
 import { type RaftLogBug, raftLogConfig } from '../raftlog/config.ts'
 import { RaftLog } from '../raftlog/raftlog.ts'
 import { rpcConfig } from '../rpc/config.ts'
@@ -33,7 +33,7 @@ import type { System } from './run.ts'
 import type { RegisterClient } from './workload.ts'
 import type { World } from './world.ts'
 
-export type ClusterBug = RaftBug | RaftLogBug
+export type ClusterBug = HostBug | RaftLogBug
 
 export interface ClusterOptions {
   readonly bugs: ReadonlySet<ClusterBug>
@@ -153,7 +153,7 @@ export class SimCluster implements System {
       directory: { addressOf: (id) => addressOf(must(this.hosts[id - 1], 'a host')) },
       machines: kvMachines(env, 'kv', { bucketCount: BUCKET_COUNT }),
       onFenced: (error) => this.#ended(host, error),
-      bugs: this.#bugs as ReadonlySet<RaftBug>,
+      bugs: this.#bugs as ReadonlySet<HostBug>,
     })
     this.#lives.set(host, { generation, host: copysets, views: new Map() })
     serveKv(copysets, server)
