@@ -14,12 +14,13 @@ import type { HostBug, Replica } from '../copyset/replica.ts'
 import { type GroupId, type HostId, hostOf, replicaIdOf } from '../copyset/replica-id.ts'
 import { kvMachines } from '../copyset/testing/kv-machines.ts'
 import { serveKv } from '../copyset/testing/kv-service.ts'
+import { smallLog } from '../copyset/testing/small-log.ts'
 import type { Env } from '../env/env.ts'
 import type { Observer } from '../observe/observe.ts'
 import { SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
 import type { Configuration, ReplicaId } from '../raft/types.ts'
-import { type RaftLogBug, raftLogConfig } from '../raftlog/config.ts'
+import type { RaftLogBug } from '../raftlog/config.ts'
 import { RaftLog } from '../raftlog/raftlog.ts'
 import { rpcConfig } from '../rpc/config.ts'
 import { RpcServer } from '../rpc/server.ts'
@@ -137,7 +138,12 @@ export class SimCluster implements System {
     const observer = this.#observerOf(host)
     const rpc = rpcConfig()
     const server = await RpcServer.listen(env, observer, addressOf(host), rpc)
-    const log = await RaftLog.open(env, observer, 'log', this.#logConfig())
+    const log = await RaftLog.open(
+      env,
+      observer,
+      'log',
+      smallLog(this.#bugs as ReadonlySet<RaftLogBug>),
+    )
     if (!must(this.#promises.get(host), 'promises of each host').opened(log)) {
       this.#replaceDisk(host)
       return
@@ -174,19 +180,6 @@ export class SimCluster implements System {
     return Array.from({ length: VOTER_COUNT }, (_, i) =>
       replicaIdOf((((group + i) % HOST_COUNT) + 1) as HostId, 1),
     )
-  }
-
-  #logConfig(): ReturnType<typeof raftLogConfig> {
-    const sizes = {
-      segmentBytes: 64 * KIB,
-      batchBytesMax: 32 * KIB,
-      entryBytesMax: 16 * KIB,
-      queuedBytesMax: 64 * KIB,
-      cacheBytes: 16 * KIB,
-      readBackBytes: 16 * KIB,
-      segmentsPinned: 3,
-    }
-    return raftLogConfig(sizes, this.#bugs as ReadonlySet<RaftLogBug>)
   }
 
   /** The process ends on a failed disk, and its supervisor starts it again. Anything else is a bug. */

@@ -3,10 +3,8 @@
 
 import { must } from '../../base/assert.ts'
 import type { LemnisError } from '../../base/errors.ts'
-import { KIB } from '../../base/units.ts'
 import type { Env } from '../../env/env.ts'
 import { type Observer, SILENT } from '../../observe/observe.ts'
-import { raftLogConfig } from '../../raftlog/config.ts'
 import { RaftLog } from '../../raftlog/raftlog.ts'
 import { rpcConfig } from '../../rpc/config.ts'
 import { RpcServer } from '../../rpc/server.ts'
@@ -20,6 +18,7 @@ import { type GroupId, type HostId, replicaIdOf } from '../replica-id.ts'
 import type { KvMachine } from './kv.ts'
 import { decodeResult, encodeCommand, type KvStatus } from './kv-codec.ts'
 import { kvMachines } from './kv-machines.ts'
+import { smallLog } from './small-log.ts'
 
 export const GROUP = 7 as GroupId
 const PATIENCE_US = 60_000_000
@@ -200,16 +199,4 @@ export class HostRig {
       this.host(host).change(GROUP, goal, (error) => resolve(error?.code ?? 'done'))
     })
   }
-}
-
-function smallLog(): ReturnType<typeof raftLogConfig> {
-  return raftLogConfig({
-    segmentBytes: 64 * KIB,
-    batchBytesMax: 32 * KIB,
-    entryBytesMax: 16 * KIB,
-    queuedBytesMax: 64 * KIB,
-    cacheBytes: 16 * KIB,
-    readBackBytes: 16 * KIB,
-    segmentsPinned: 3,
-  })
 }
