@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { InvariantError } from './assert.ts'
 import { asLemnisError, ERRORS, type ErrorCode, errorCodeOfWire, LemnisError } from './errors.ts'
 
 const CODES = Object.keys(ERRORS) as ErrorCode[]
@@ -70,5 +71,10 @@ describe('LemnisError', () => {
     expect(wrapped.cause).toBe(bug)
     expect(wrapped.message).toContain('x is undefined')
     expect(asLemnisError('text').code).toBe('INTERNAL')
+  })
+
+  it('never hides a broken invariant', () => {
+    const broken = new InvariantError('commit went back')
+    expect(() => asLemnisError(broken)).toThrow(broken)
   })
 })

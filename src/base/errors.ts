@@ -2,6 +2,8 @@
 // its number on the wire. Callers switch on `code`, never on text.
 // Invariant: a number is never reused, so that version N-1 reads the errors of version N.
 
+import { InvariantError } from './assert.ts'
+
 /** Where a retry makes sense: nowhere, at the same place later, at another replica, after new facts. */
 export type Retry = 'never' | 'later' | 'other-peer' | 'refresh'
 
@@ -162,8 +164,12 @@ export class LemnisError extends Error {
   }
 }
 
-/** What was thrown, as a LemnisError; anything else is a bug of ours and becomes INTERNAL. */
+/**
+ * What was thrown, as a LemnisError; anything unknown becomes INTERNAL. A broken invariant is thrown on:
+ * it stops the process, whoever asked.
+ */
 export function asLemnisError(thrown: unknown): LemnisError {
   if (thrown instanceof LemnisError) return thrown
+  if (thrown instanceof InvariantError) throw thrown
   return new LemnisError('INTERNAL', { thrown: String(thrown) }, thrown)
 }

@@ -161,7 +161,7 @@ describe('a state that nobody needed', () => {
     expect(rig.kv(to).digest()).toBe(rig.kv(leader).digest())
   })
 
-  it('loses no entry that commits while its installation fails', async () => {
+  it.each(['NO_SPACE', 'CORRUPT'] as const)('loses no entry when it fails by %s', async (code) => {
     const rig = new HostRig(3)
     const leader = await rig.up([1, 2, 3])
     await fill(rig, 5)
@@ -182,8 +182,9 @@ describe('a state that nobody needed', () => {
     await fill(rig, 10)
     await rig.run(1000)
     expect(replica.machine.appliedIndex).toBe(commit)
-    fail(new LemnisError('NO_SPACE'))
-    expect(await rig.settle(outcome)).toBe('NO_SPACE')
+    fail(new LemnisError(code))
+    expect(await rig.settle(outcome)).toBe(code)
+    expect(rig.host(to).damagedGroups().size).toBe(0)
     await fill(rig, 5)
     const last = rig.kv(leader).appliedIndex
     await rig.until('everything', () => rig.kv(to).appliedIndex >= last)

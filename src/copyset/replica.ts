@@ -424,9 +424,8 @@ export class Replica {
     try {
       await sink.finish(encodeMark(message.mark))
     } catch (thrown) {
-      // A full disk leaves the old state as it was; after any other failure nobody knows what is there.
       const error = asLemnisError(thrown)
-      if (error.code !== 'NO_SPACE') this.#host.damaged(this, error)
+      if (error.code === 'DISK_FAILED') this.#host.damaged(this, error)
       this.#release()
       throw error
     }

@@ -31,7 +31,10 @@ export interface SnapshotSink {
   /** Where an interrupted transfer of the item goes on. */
   resumeAt(id: number): number
   write(id: number, at: number, bytes: Uint8Array): Promise<void>
-  /** Makes the new state and `mark` the machine's, durably, in one step. */
+  /**
+   * Makes the new state and `mark` the machine's, durably, in one step. When it fails the old state
+   * stands as it was; only after DISK_FAILED nobody knows what is on the disk.
+   */
   finish(mark: Uint8Array): Promise<void>
   abort(): Promise<void>
 }
