@@ -5,7 +5,7 @@ import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
-import type { SnapshotSink } from './state-machine.ts'
+import type { SnapshotItem, SnapshotSink } from './state-machine.ts'
 import {
   decodeBegin,
   decodeFinish,
@@ -33,6 +33,8 @@ const DONE: Answer = { body: EMPTY, payload: EMPTY }
 export class Receptions {
   readonly #replicaOf: (group: GroupId) => Replica | undefined
   readonly #receptions = new Map<GroupId, Reception>()
+  /** Their machines make ready to receive. */
+  readonly #beginning = new Set<Replica>()
   #nextTransfer = 1
 
   constructor(replicaOf: (group: GroupId) => Replica | undefined) {
@@ -44,17 +46,34 @@ export class Receptions {
     const items = decodeItems(payload)
     const replica = this.#replicaOf(begin.group)
     if (replica === undefined || replica.id !== begin.to) throw new LemnisError('NO_SUCH_GROUP')
-    if (replica.installing) throw new LemnisError('OVERLOADED', { reason: 'installing' })
+    if (replica.installing || this.#beginning.has(replica)) {
+      throw new LemnisError('OVERLOADED', { reason: 'another state is being taken in' })
+    }
     const { term, commit } = replica.status()
     if (!replica.installsOverNewer) {
       if (begin.term < term) throw new LemnisError('NOT_LEADER', { term })
       if (begin.mark.index <= commit) return { body: encodeTransferId(0), payload: EMPTY }
     }
     const transfer = this.#nextTransfer++
-    const sink = await replica.machine.receive(begin.mark.index, items)
+    // From here on the machine gives up what an older transfer has brought: it must not end any more.
+    this.#receptions.delete(begin.group)
+    const sink = await this.#receive(replica, begin.mark.index, items)
     this.#receptions.set(begin.group, { transfer, begin, replica, sink })
     const wanted = sink.wanted.map(({ id }) => ({ id, resumeAt: sink.resumeAt(id) }))
     return { body: encodeTransferId(transfer), payload: encodeWanted(wanted) }
+  }
+
+  async #receive(
+    replica: Replica,
+    index: number,
+    items: readonly SnapshotItem[],
+  ): Promise<SnapshotSink> {
+    this.#beginning.add(replica)
+    try {
+      return await replica.machine.receive(index, items)
+    } finally {
+      this.#beginning.delete(replica)
+    }
   }
 
   async piece(body: Uint8Array, payload: Uint8Array): Promise<Answer> {

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest'
+import { EMPTY } from '../base/bytes.ts'
+import type { ReplicaId } from '../raft/types.ts'
+import { Receptions } from './reception.ts'
+import type { Replica } from './replica.ts'
+import type { GroupId } from './replica-id.ts'
+import type { SnapshotSink } from './state-machine.ts'
+import { decodeTransferId, encodeBegin, encodeFinish, encodePiece } from './transfer-codec.ts'
+
+const group = 3 as GroupId
+const id = (n: number): ReplicaId => n as ReplicaId
+const config = { epoch: 1, voters: [id(1), id(2)], outgoing: [], learners: [], learnersNext: [] }
+
+function offer(index: number, term = 4): Uint8Array {
+  return encodeBegin({ group, from: id(1), to: id(2), term, mark: { index, term, config } })
+}
+
+/** A replica whose machine makes ready to receive when the test says so. */
+function make(): { receptions: Receptions; installed: number[]; ready: (() => void)[] } {
+  const installed: number[] = []
+  const ready: (() => void)[] = []
+  const sink = { wanted: [], resumeAt: () => 0, write: async () => {} } as unknown as SnapshotSink
+  const replica = {
+    id: id(2),
+    closed: false,
+    installing: false,
+    installsOverNewer: false,
+    status: () => ({ term: 4, commit: 10 }),
+    machine: { receive: () => new Promise((resolve) => ready.push(() => resolve(sink))) },
+    install: async (_: SnapshotSink, message: { mark: { index: number } }) => {
+      installed.push(message.mark.index)
+      return true
+    },
+  } as unknown as Replica
+  return {
+    receptions: new Receptions((g) => (g === group ? replica : undefined)),
+    installed,
+    ready,
+  }
+}
+
+describe('Receptions', () => {
+  it('take a state in and install it once', async () => {
+    const { receptions, installed, ready } = make()
+    const begun = receptions.begin(offer(20), EMPTY)
+    ready.shift()?.()
+    const transfer = decodeTransferId((await begun).body)
+    await receptions.piece(encodePiece({ group, transfer, item: 1, at: 0 }), EMPTY)
+    await receptions.finish(encodeFinish(group, transfer))
+    expect(installed).toEqual([20])
+    const again = receptions.finish(encodeFinish(group, transfer))
+    await expect(again).rejects.toMatchObject({ code: 'CLOSED' })
+  })
+
+  it('do not end a transfer while a newer one takes its place', async () => {
+    const { receptions, installed, ready } = make()
+    const first = receptions.begin(offer(20), EMPTY)
+    ready.shift()?.()
+    const transfer = decodeTransferId((await first).body)
+    const second = receptions.begin(offer(30), EMPTY)
+    const late = receptions.finish(encodeFinish(group, transfer))
+    await expect(late).rejects.toMatchObject({ code: 'CLOSED' })
+    await expect(receptions.begin(offer(31), EMPTY)).rejects.toMatchObject({ code: 'OVERLOADED' })
+    ready.shift()?.()
+    await receptions.finish(encodeFinish(group, decodeTransferId((await second).body)))
+    expect(installed).toEqual([30])
+  })
+
+  it('refuse what is old, for somebody else, or no news', async () => {
+    const { receptions } = make()
+    await expect(receptions.begin(offer(20, 3), EMPTY)).rejects.toMatchObject({
+      code: 'NOT_LEADER',
+    })
+    expect(decodeTransferId((await receptions.begin(offer(10), EMPTY)).body)).toBe(0)
+    const stranger = encodeBegin({
+      group,
+      from: id(1),
+      to: id(9),
+      term: 4,
+      mark: { index: 20, term: 4, config },
+    })
+    await expect(receptions.begin(stranger, EMPTY)).rejects.toMatchObject({ code: 'NO_SUCH_GROUP' })
+  })
+})
