@@ -262,12 +262,6 @@ export class Replica {
     return outcome === 'started' ? null : outcome
   }
 
-  campaign(): void {
-    this.#rouse(true)
-    this.#node.campaign(this.#nowMs())
-    this.#host.wake(this)
-  }
-
   unreachable(replica: ReplicaId): void {
     this.#node.unreachable(replica)
   }
