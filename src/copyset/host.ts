@@ -265,9 +265,9 @@ export class CopysetHost implements ReplicaHost {
       // A log that is full of waiting writes wakes a replica with each that ends, and so this turn again.
       if (this.log.refusal()?.code === 'OVERLOADED') this.#ready.add(replica)
       else if (replica.turn()) this.wake(replica)
-      if (replica.isRemoved)
-        this.#background(replica.group, this.destroy(replica.group, replica.epoch))
     }
+    // The disk first: it works by itself while this thread is busy with sending.
+    this.log.flush()
     this.#peers.flush()
   }
 
