@@ -25,8 +25,13 @@ export class SimNames {
     return this.#live.files.get(path)
   }
 
+  /** All that a name has now, or may have after a loss of power. */
   inodes(): SimInode[] {
-    return [...new Set([...this.#live.files.values(), ...this.#durable.files.values()])]
+    const inodes = new Set([...this.#live.files.values(), ...this.#durable.files.values()])
+    for (const operation of this.#pending) {
+      if (operation.kind === 'link') inodes.add(operation.inode)
+    }
+    return [...inodes]
   }
 
   list(directory: string): string[] {

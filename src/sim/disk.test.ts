@@ -75,6 +75,27 @@ describe('SimDisk crashes', () => {
     expect(await content(disk, 'f')).toEqual([1, 1])
   })
 
+  it('a removal that was not synced may come undone after another directory was synced', async () => {
+    let undone = 0
+    for (let seed = 0; seed < 20; seed++) {
+      const disk = makeDisk(seed)
+      await disk.makeDirectory('a')
+      await disk.makeDirectory('b')
+      await disk.syncDirectory('')
+      const file = await disk.open('a/f', { create: true })
+      await file.close()
+      await disk.remove('a/f')
+      await disk.syncDirectory('b')
+      disk.crash('power')
+      if ((await disk.list('a')).length === 0) continue
+      undone++
+      const found = await disk.open('a/f')
+      await found.truncate(0)
+      await found.close()
+    }
+    expect(undone).toBeGreaterThan(0)
+  })
+
   it('tears un-synced writes at sectors, and only there', async () => {
     const seen = new Set<string>()
     for (let seed = 0; seed < 60; seed++) {
