@@ -37,6 +37,14 @@ export interface DiskFile {
   close(): Promise<void>
 }
 
+/** One piece of writeAll(). */
+export interface Piece {
+  /** A file that was not opened `durable`. */
+  readonly file: DiskFile
+  readonly at: number
+  readonly from: Uint8Array
+}
+
 export interface Disk {
   open(path: string, options?: OpenOptions): Promise<DiskFile>
   /** Names in a directory, sorted; empty when the directory is not there. */
@@ -48,6 +56,12 @@ export interface Disk {
   remove(path: string): Promise<void>
   syncDirectory(path: string): Promise<void>
   freeBytes(): Promise<number>
+  /**
+   * Writes many small pieces of any files of this disk as cheaply as it can, in order, away from the
+   * thread that decides; durable after sync() of each file. Takes the bytes before it returns. When
+   * it rejects, any of the pieces may be written, in part or whole.
+   */
+  writeAll(pieces: readonly Piece[]): Promise<void>
   /** Zeroed memory that durable files accept: page-aligned, `bytes` rounded up to DISK_BLOCK_BYTES. */
   allocate(bytes: number): Uint8Array
 }

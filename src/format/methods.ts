@@ -9,6 +9,17 @@ export const METHODS = {
   TRANSFER_BEGIN: 0x0103,
   TRANSFER_PIECE: 0x0104,
   TRANSFER_FINISH: 0x0105,
+  /** Chunks, to the leader of their copyset (chunk-request.ts). */
+  CHUNK_WRITE: 0x0301,
+  CHUNK_READ: 0x0302,
+  /** Changes without data: zero, fence, delete, snapshots and clones. */
+  CHUNK_CHANGE: 0x0303,
+  /** Who leads a copyset, and in which term. */
+  COPYSET_LEADER: 0x0304,
+  /** Which blocks of a chunk hold data. */
+  CHUNK_EXTENTS: 0x0305,
+  /** Between replicas: verified blocks of one version, for repair. */
+  CHUNK_BLOCKS: 0x0306,
   /** The replicated key-value machine of tests and benches. */
   KV_COMMAND: 0x0f01,
   KV_READ: 0x0f02,

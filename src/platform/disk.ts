@@ -7,7 +7,13 @@ import { join } from 'node:path'
 import { roundUp } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { MIB } from '../base/units.ts'
-import { DISK_BLOCK_BYTES, type Disk, type DiskFile, type OpenOptions } from '../env/disk.ts'
+import {
+  DISK_BLOCK_BYTES,
+  type Disk,
+  type DiskFile,
+  type OpenOptions,
+  type Piece,
+} from '../env/disk.ts'
 
 // TypeScript has it in its library for browsers only.
 declare const WebAssembly: {
@@ -114,6 +120,11 @@ export class NodeDisk implements Disk {
   async freeBytes(): Promise<number> {
     const stats = await call<fs.StatsFs>('/', 'freeBytes', (done) => fs.statfs(this.#root, done))
     return stats.bavail * stats.bsize
+  }
+
+  async writeAll(pieces: readonly Piece[]): Promise<void> {
+    const taken = pieces.map(({ file, at, from }) => ({ file, at, from: from.slice() }))
+    for (const { file, at, from } of taken) await file.write(from, at)
   }
 
   allocate(bytes: number): Uint8Array {

@@ -6,7 +6,13 @@
 import { roundUp } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { Clock } from '../env/clock.ts'
-import { DISK_BLOCK_BYTES, type Disk, type DiskFile, type OpenOptions } from '../env/disk.ts'
+import {
+  DISK_BLOCK_BYTES,
+  type Disk,
+  type DiskFile,
+  type OpenOptions,
+  type Piece,
+} from '../env/disk.ts'
 import type { Random } from '../env/random.ts'
 import { type CrashChoice, PAGE_BYTES, SimInode } from './disk-inode.ts'
 import { normalPath, refusal, SimNames } from './disk-names.ts'
@@ -218,6 +224,11 @@ export class SimDisk implements Disk {
 
   freeBytes(): Promise<number> {
     return this.#later(() => Math.max(0, this.faults.capacityBytes - this.usedBytes()))
+  }
+
+  async writeAll(pieces: readonly Piece[]): Promise<void> {
+    const taken = pieces.map(({ file, at, from }) => ({ file, at, from: from.slice() }))
+    for (const { file, at, from } of taken) await file.write(from, at)
   }
 
   allocate(bytes: number): Uint8Array {

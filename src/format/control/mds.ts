@@ -1,0 +1,188 @@
+// Owns what operators, the CLI and volume clients ask of the MDS.
+
+import { type Static, Type } from 'typebox'
+import { controlCall } from './call.ts'
+import { Address, Chunkserver, Copyset, Empty, Id, Name, Segment, U53, Volume } from './parts.ts'
+
+export const CREATE_POOL = controlCall(
+  'pool.create',
+  0x0210,
+  Type.Object({
+    name: Name,
+    replicas: Type.Integer({ minimum: 1, maximum: 7 }),
+    /** How many copysets; 0 lets the MDS choose by the number of chunkservers. */
+    copysets: U53,
+  }),
+  Type.Object({ copysets: U53 }),
+)
+
+export const LIST_CHUNKSERVERS = controlCall(
+  'chunkserver.list',
+  0x0211,
+  Empty,
+  Type.Object({ chunkservers: Type.Array(Chunkserver) }),
+)
+
+export const LIST_COPYSETS = controlCall(
+  'copyset.list',
+  0x0212,
+  /** Empty: all. */
+  Type.Object({ ids: Type.Array(Id) }),
+  Type.Object({ copysets: Type.Array(Copyset) }),
+)
+
+/** Orders every chunkserver to scrub. */
+export const START_SCRUB = controlCall('scrub.start', 0x0213, Empty, Empty)
+
+export const Health = Type.Object({
+  state: Type.Union([Type.Literal('ok'), Type.Literal('warning'), Type.Literal('error')]),
+  /** One sentence each: what, what it means for the data, what helps. */
+  reasons: Type.Array(Type.String()),
+})
+
+export const STATUS = controlCall(
+  'status',
+  0x0214,
+  Empty,
+  Type.Object({
+    clusterId: Type.String(),
+    version: Type.String(),
+    health: Health,
+    chunkservers: Type.Object({ online: U53, unstable: U53, offline: U53 }),
+    copysets: Type.Object({ total: U53, ok: U53, degraded: U53, broken: U53, moving: U53 }),
+    volumes: U53,
+    deletedVolumes: U53,
+    capacityBytes: U53,
+    usedBytes: U53,
+    /** What moves now: one line each. */
+    moving: Type.Array(
+      Type.Object({ copyset: Id, what: Type.String(), why: Type.String(), sinceMs: U53 }),
+    ),
+  }),
+)
+export type Status = Static<(typeof STATUS)['reply']>
+
+export const CREATE_VOLUME = controlCall(
+  'volume.create',
+  0x0220,
+  Type.Object({
+    name: Name,
+    sizeBytes: Id,
+    stripeUnitBytes: U53,
+    stripeCount: Type.Integer({ minimum: 1, maximum: 64 }),
+    iopsMax: U53,
+    bytesPerSecondMax: U53,
+    pool: Type.Optional(Name),
+  }),
+  Volume,
+)
+
+export const LIST_VOLUMES = controlCall(
+  'volume.list',
+  0x0221,
+  /** The recycle bin instead of the volumes in use. */
+  Type.Object({ deleted: Type.Boolean() }),
+  Type.Object({ volumes: Type.Array(Volume) }),
+)
+
+export const SHOW_VOLUME = controlCall('volume.show', 0x0222, Type.Object({ name: Name }), Volume)
+
+export const RESIZE_VOLUME = controlCall(
+  'volume.resize',
+  0x0223,
+  Type.Object({ name: Name, sizeBytes: Id }),
+  Volume,
+)
+
+export const RENAME_VOLUME = controlCall(
+  'volume.rename',
+  0x0224,
+  Type.Object({ name: Name, to: Name }),
+  Volume,
+)
+
+export const DELETE_VOLUME = controlCall(
+  'volume.delete',
+  0x0225,
+  Type.Object({ name: Name }),
+  Volume,
+)
+
+export const RESTORE_VOLUME = controlCall(
+  'volume.restore',
+  0x0226,
+  /** Which deleted one, where several had the name; the newest without it. */
+  Type.Object({ name: Name, id: Type.Optional(Id), to: Type.Optional(Name) }),
+  Volume,
+)
+
+/** Deletes for good: one deleted volume, or all without an id. */
+export const EMPTY_TRASH = controlCall(
+  'trash.empty',
+  0x0227,
+  Type.Object({ id: Type.Optional(Id) }),
+  Type.Object({ volumes: U53 }),
+)
+
+/** What an open volume and each renewal of its lease tell the client. */
+export const Lease = Type.Object({
+  volume: Volume,
+  /** The epoch to write with; for readers the present one. */
+  epoch: U53,
+  /** The client stops writing this long after it *sent* the last renewal that was answered. */
+  leaseMs: U53,
+})
+export type Lease = Static<typeof Lease>
+
+export const OPEN_VOLUME = controlCall(
+  'volume.open',
+  0x0230,
+  Type.Object({
+    name: Name,
+    /** Chosen by the client at random for each open; opening again with the same one is a retry. */
+    client: Type.String({ minLength: 8, maxLength: 64 }),
+    address: Type.String({ maxLength: 256 }),
+    mode: Type.Union([Type.Literal('write'), Type.Literal('read')]),
+    /** Take it over from a holder whose lease has not ended. */
+    force: Type.Boolean(),
+  }),
+  Lease,
+)
+
+/** FENCED: somebody took the volume over; NOT_FOUND: it was deleted. */
+export const RENEW_LEASE = controlCall(
+  'volume.renew',
+  0x0231,
+  Type.Object({ volume: Id, client: Type.String(), epoch: U53 }),
+  Lease,
+)
+
+export const CLOSE_VOLUME = controlCall(
+  'volume.close',
+  0x0232,
+  Type.Object({ volume: Id, client: Type.String(), epoch: U53 }),
+  Empty,
+)
+
+/** Segments `from` to before `to`. With `allocate` missing ones are made, which takes the epoch of the writer. */
+export const GET_SEGMENTS = controlCall(
+  'volume.segments',
+  0x0233,
+  Type.Object({ volume: Id, epoch: U53, from: U53, to: U53, allocate: Type.Boolean() }),
+  Type.Object({ segments: Type.Array(Segment) }),
+)
+
+export const LOCATE_COPYSETS = controlCall(
+  'copyset.locate',
+  0x0234,
+  Type.Object({ groups: Type.Array(Id, { maxItems: 4096 }) }),
+  Type.Object({
+    copysets: Type.Array(
+      Type.Object({
+        group: Id,
+        leader: U53,
+        members: Type.Array(Type.Object({ chunkserver: Id, address: Address })),
+      }),
+    ),
+  }),
+)

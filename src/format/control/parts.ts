@@ -1,0 +1,133 @@
+// Owns the pieces that several control calls share.
+
+import { type Static, Type } from 'typebox'
+
+export const U53 = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+export const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })
+/** Letters, digits, dot, dash, underscore; begins with a letter or digit; at most 128. */
+export const Name = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' })
+export const Address = Type.String({ minLength: 1, maxLength: 256 })
+export const Empty = Type.Object({})
+
+export const VolumeState = Type.Union([Type.Literal('ready'), Type.Literal('deleted')])
+
+export const Volume = Type.Object({
+  id: Id,
+  name: Name,
+  sizeBytes: U53,
+  /** 0 and 1 for a volume that is not striped. */
+  stripeUnitBytes: U53,
+  stripeCount: Type.Integer({ minimum: 1, maximum: 64 }),
+  pool: Name,
+  state: VolumeState,
+  /** Sequence number: the snapshot generation of writes. */
+  sn: Id,
+  /** Of the newest writer; 0 before the first. */
+  epoch: U53,
+  /** 0 for no limit. */
+  iopsMax: U53,
+  bytesPerSecondMax: U53,
+  createdMs: U53,
+  /** When it went to the recycle bin, and when it will be gone for good. */
+  deletedMs: Type.Optional(U53),
+  expiresMs: Type.Optional(U53),
+  segmentsAllocated: U53,
+  /** Who has it open for writing. */
+  holder: Type.Optional(
+    Type.Object({ client: Type.String(), address: Type.String(), sinceMs: U53 }),
+  ),
+})
+export type Volume = Static<typeof Volume>
+
+/** Where the 64 chunks of a segment are: chunk i has id firstChunk + i, in copyset groups[i]. */
+export const Segment = Type.Object({
+  index: U53,
+  firstChunk: Id,
+  groups: Type.Array(Id, { minItems: 64, maxItems: 64 }),
+})
+export type Segment = Static<typeof Segment>
+
+export const Member = Type.Object({ replica: Id, chunkserver: Id, address: Address, zone: Name })
+export type Member = Static<typeof Member>
+
+export const Copyset = Type.Object({
+  id: Id,
+  pool: Name,
+  /** +1 for each applied change of members. */
+  epoch: U53,
+  /** The chunkserver that leads, as last reported; 0 for none. */
+  leader: U53,
+  term: U53,
+  members: Type.Array(Member),
+  /** Members that are being brought up and do not count yet. */
+  candidates: Type.Array(Member),
+  /** 'ok', or what is wrong in one word: degraded (a member is away), broken (no quorum), moving. */
+  health: Type.Union([
+    Type.Literal('ok'),
+    Type.Literal('degraded'),
+    Type.Literal('broken'),
+    Type.Literal('moving'),
+    Type.Literal('unknown'),
+  ]),
+  chunks: U53,
+  usedBytes: U53,
+})
+export type Copyset = Static<typeof Copyset>
+
+export const ChunkserverState = Type.Union([
+  Type.Literal('online'),
+  Type.Literal('unstable'),
+  Type.Literal('offline'),
+  /** Its replicas are all elsewhere; the id does not come back. */
+  Type.Literal('retired'),
+])
+
+export const DiskReport = Type.Object({
+  capacityBytes: U53,
+  usedBytes: U53,
+  /** 'ok'; 'full' takes no new chunks; 'failed' serves nothing any more. */
+  state: Type.Union([Type.Literal('ok'), Type.Literal('full'), Type.Literal('failed')]),
+  /** Errors of the disk and blocks that failed their checksum, since the start. */
+  errors: U53,
+  badBlocks: U53,
+  repairedBlocks: U53,
+  writeP99Us: U53,
+})
+
+export const IoReport = Type.Object({
+  reads: U53,
+  writes: U53,
+  readBytes: U53,
+  writtenBytes: U53,
+})
+
+export const ScrubReport = Type.Object({
+  state: Type.Union([Type.Literal('idle'), Type.Literal('running')]),
+  startedMs: U53,
+  finishedMs: U53,
+  chunksDone: U53,
+  chunksTotal: U53,
+  badBlocks: U53,
+  repairedBlocks: U53,
+})
+export type ScrubReport = Static<typeof ScrubReport>
+
+export const Chunkserver = Type.Object({
+  id: Id,
+  address: Address,
+  httpAddress: Type.String(),
+  pool: Name,
+  zone: Name,
+  server: Name,
+  state: ChunkserverState,
+  lastHeartbeatMs: U53,
+  version: Type.String(),
+  disk: DiskReport,
+  io: IoReport,
+  scrub: ScrubReport,
+  copysets: U53,
+  leaders: U53,
+  damaged: U53,
+  scatterWidth: U53,
+})
+export type Chunkserver = Static<typeof Chunkserver>
