@@ -14,6 +14,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: BenchRun }>
   raftlog: () => import('./raftlog.ts'),
   rpc: () => import('./rpc.ts'),
   replication: () => import('./replication.ts'),
+  block: () => import('./block.ts'),
 }
 
 async function main(): Promise<void> {

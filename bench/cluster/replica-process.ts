@@ -65,13 +65,13 @@ function sayCpu(): void {
   say({ kind: 'cpu', micros: user + system, rssBytes: process.memoryUsage().rss })
 }
 
-function sayStatus(): void {
-  const groups = [...host.replicas()].map((replica) => {
+async function sayStatus(): Promise<void> {
+  const groups = [...host.replicas()].map(async (replica) => {
     const { role, term, commit, applied } = replica.status()
-    const digest = replica.machine.digest()
+    const digest = await replica.machine.digest()
     return { group: replica.group, role, term, commit, applied, asleep: replica.asleep, digest }
   })
-  say({ kind: 'status', groups })
+  say({ kind: 'status', groups: await Promise.all(groups) })
 }
 
 async function close(): Promise<void> {
@@ -89,7 +89,8 @@ process.on('message', (message: ToReplica) => {
     case 'cpu':
       return sayCpu()
     case 'status':
-      return sayStatus()
+      void sayStatus()
+      return
     case 'close':
       void close()
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { KIB } from '../base/units.ts'
 import { METHODS } from '../format/methods.ts'
@@ -89,7 +90,7 @@ describe('a replica that can not be trusted', () => {
     expect(rig.replica(bad)?.id).toBe(id(bad, 2))
     const last = rig.kv(leader).appliedIndex
     await rig.until('the state', () => rig.kv(bad).appliedIndex >= last)
-    expect(rig.kv(bad).digest()).toBe(rig.kv(leader).digest())
+    expect(await rig.kv(bad).digest()).toBe(await rig.kv(leader).digest())
   })
 
   it('does not vote when the log of its disk is damaged in the middle', async () => {
@@ -158,7 +159,7 @@ describe('a state that nobody needed', () => {
     for (let i = 0; i < 60; i++) expect(await rig.put(leader, `k${i}`, `late ${i}`)).toBe('done')
     const last = rig.kv(leader).appliedIndex
     await rig.until('everything', () => rig.kv(to).appliedIndex >= last)
-    expect(rig.kv(to).digest()).toBe(rig.kv(leader).digest())
+    expect(await rig.kv(to).digest()).toBe(await rig.kv(leader).digest())
   })
 
   it.each(['NO_SPACE', 'CORRUPT'] as const)('loses no entry when it fails by %s', async (code) => {
@@ -174,6 +175,7 @@ describe('a state that nobody needed', () => {
     const sink = {
       wanted: [],
       resumeAt: () => 0,
+      have: async () => EMPTY,
       write: async () => {},
       finish: () => new Promise<void>((_, reject) => (fail = reject)),
       abort: async () => {},
@@ -188,7 +190,7 @@ describe('a state that nobody needed', () => {
     await fill(rig, 5)
     const last = rig.kv(leader).appliedIndex
     await rig.until('everything', () => rig.kv(to).appliedIndex >= last)
-    expect(rig.kv(to).digest()).toBe(rig.kv(leader).digest())
+    expect(await rig.kv(to).digest()).toBe(await rig.kv(leader).digest())
   })
 })
 

@@ -35,7 +35,29 @@ describe('a group of three hosts', () => {
     const leader = await rig.untilLeader()
     const last = rig.kv(leader).appliedIndex
     await rig.until('the rest', () => rig.kv(first).appliedIndex >= last)
-    expect(rig.kv(first).digest()).toBe(rig.kv(leader).digest())
+    expect(await rig.kv(first).digest()).toBe(await rig.kv(leader).digest())
+  })
+
+  it('says what its writes wait for', async () => {
+    const rig = new HostRig(3)
+    const leader = await rig.up([1, 2, 3])
+    expect(await rig.put(leader, 'a', 'one')).toBe('done')
+    expect(rig.host(leader).waits(0)).toEqual([])
+    const others = [1, 2, 3].filter((host) => host !== leader)
+    for (const other of others) rig.network.cut(`h${other}`, `h${leader}`)
+    await rig.run(500)
+    const outcome = rig.putting(leader, 'a', 'two')
+    await rig.run(450)
+    expect(rig.host(leader).waits(600)).toEqual([])
+    const next = (rig.replica(leader)?.commit as number) + 1
+    const [wait, ...rest] = rig.host(leader).waits(400)
+    expect(rest).toEqual([])
+    expect(wait?.what).toBe(`writes to group ${GROUP}`)
+    expect(wait?.waitsFor).toBe(`a majority to have entry ${next}`)
+    expect(wait?.lastsMs).toBeGreaterThanOrEqual(400)
+    // A leader that nobody answers steps down, and nothing waits for ever.
+    expect(await rig.settle(outcome)).toBe('PROPOSAL_DROPPED')
+    expect(rig.host(leader).waits(0)).toEqual([])
   })
 
   it('has everything after all lost power', async () => {
@@ -141,7 +163,7 @@ describe('members', () => {
     await fill(rig, 10)
     const last = rig.kv(leader).appliedIndex
     await rig.until('the same state', () => rig.kv(4).appliedIndex >= last)
-    expect(rig.kv(4).digest()).toBe(rig.kv(leader).digest())
+    expect(await rig.kv(4).digest()).toBe(await rig.kv(leader).digest())
     // Asked again, it is done already.
     expect(await rig.change(leader, [id(4)], [id(old)])).toBe('done')
   })
@@ -189,9 +211,14 @@ describe('members', () => {
     rig.machine(4).powerLoss()
     const change = rig.changing(leader, [id(4)], [id((leader % 3) + 1)])
     await rig.run(3000)
+    const waitsFor = expect.stringContaining(`replica ${id(4)} being made`)
     expect(rig.host(leader).changes()).toEqual([
-      { group: GROUP, waitsFor: expect.stringContaining(`replica ${id(4)} being made`) },
+      { group: GROUP, sinceMs: expect.any(Number), waitsFor },
     ])
+    expect(rig.host(leader).waits(1000)).toEqual([
+      { what: `change of members of group ${GROUP}`, waitsFor, lastsMs: expect.any(Number) },
+    ])
+    expect(rig.host(leader).waits(4000)).toEqual([])
     expect(await rig.settle(change)).toBe('DEADLINE_EXCEEDED')
     expect(rig.host(leader).changes()).toEqual([])
     expect(rig.replica(leader)?.epoch).toBe(1)
@@ -211,18 +238,25 @@ describe('a replica that is far behind', () => {
     rig.machine(behind).crash()
     await fill(rig, 600)
     await rig.start(behind)
-    await rig.run(400)
     const leader = await rig.untilLeader()
+    await rig.until('a long transfer', () => rig.host(leader).waits(100).length > 0)
+    const [wait] = rig.host(leader).waits(100)
+    expect(wait?.what).toBe(`state of group ${GROUP} for replica ${id(behind)}`)
+    expect(wait?.waitsFor).toMatch(/^the rest: \d of \d items sent, \d+ of at most \d+ bytes$/)
     rig.network.cut(`h${leader}`, `h${behind}`)
     await rig.until('the attempt to end', () =>
       rig.events.includes(`h${leader} copyset_state_not_sent`),
     )
     rig.network.mend(`h${leader}`, `h${behind}`)
-    await rig.until('another to succeed', () =>
-      rig.events.includes(`h${leader} copyset_state_sent`),
-    )
+    const ended = `h${leader} copyset_state_sent`
+    await rig.until('another to succeed', () => rig.events.includes(ended))
+    const cutOff = rig.fields.get(`h${leader} copyset_state_not_sent`)
+    const sent = rig.fields.get(ended)
+    expect(cutOff?.['bytesSent']).toBeGreaterThan(0)
+    expect(sent?.['bytesSent']).toBeGreaterThan(0)
+    expect(sent?.['itemsSent']).toBeLessThanOrEqual(sent?.['itemsWanted'] as number)
     const last = rig.kv(leader).appliedIndex
     await rig.until('the rest', () => rig.kv(behind).appliedIndex >= last)
-    expect(rig.kv(behind).digest()).toBe(rig.kv(leader).digest())
+    expect(await rig.kv(behind).digest()).toBe(await rig.kv(leader).digest())
   })
 })

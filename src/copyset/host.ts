@@ -19,7 +19,7 @@ import { Checkpoints } from './checkpoints.ts'
 import type { HostConfig } from './config.ts'
 import { Hibernation } from './hibernation.ts'
 import { loadReplica } from './load.ts'
-import { type ChangeDone, Changes, type MembershipGoal } from './membership.ts'
+import { type ChangeDone, type ChangeProgress, Changes, type MembershipGoal } from './membership.ts'
 import { type HostDirectory, Peers } from './peers.ts'
 import { Receptions } from './reception.ts'
 import { Removal } from './removal.ts'
@@ -29,6 +29,7 @@ import type { Machines } from './state-machine.ts'
 import { Transfers } from './transfer.ts'
 import { decodeCreate, encodeCreate, type ReplicaCreate } from './transfer-codec.ts'
 import type { ProposeDone, ReadDone } from './waiters.ts'
+import { type Wait, waitsOf } from './waits.ts'
 import { type BatchedMessage, decodeBatch, type HostNote, type Packet } from './wire.ts'
 
 export interface CopysetHostOptions {
@@ -59,6 +60,8 @@ export class CopysetHost implements ReplicaHost {
   readonly #machines: Machines
   readonly #replicas = new Map<GroupId, Replica>()
   readonly #damaged = new Map<GroupId, LemnisError>()
+  /** Since when; monotonic milliseconds. */
+  readonly #loading = new Map<GroupId, number>()
   /** Groups that are being made or removed, so that two orders can't cross. */
   readonly #busy = new Set<GroupId>()
   readonly #peers: Peers
@@ -133,6 +136,7 @@ export class CopysetHost implements ReplicaHost {
 
   async #loadOne(group: GroupId): Promise<void> {
     const { destroyedEpoch, replica: id } = this.log.group(group)
+    this.#loading.set(group, this.env.clock.monotonicMs())
     try {
       // A crash may have come between the tombstone and the removal.
       if (destroyedEpoch !== null) return await this.#machines.remove(group, id)
@@ -143,6 +147,8 @@ export class CopysetHost implements ReplicaHost {
       if (!this.bugs.has('no-turn-after-load')) this.wake(replica)
     } catch (error) {
       this.#markDamaged(group, asLemnisError(error))
+    } finally {
+      this.#loading.delete(group)
     }
   }
 
@@ -160,8 +166,19 @@ export class CopysetHost implements ReplicaHost {
     return this.#damaged
   }
 
-  changes(): { group: number; waitsFor: string }[] {
+  changes(): readonly ChangeProgress[] {
     return this.#changes.list()
+  }
+
+  /** What has lasted for `afterMs` or longer, for people. */
+  waits(afterMs: number): Wait[] {
+    const lasting = {
+      replicas: this.#replicas.values(),
+      transfers: this.#transfers.list(),
+      changes: this.#changes.list(),
+      loading: this.#loading,
+    }
+    return waitsOf(lasting, this.env.clock.monotonicMs(), afterMs)
   }
 
   /** Appends `data` to the group's log; `done` has the state machine's result, or why not. */
@@ -303,6 +320,7 @@ export class CopysetHost implements ReplicaHost {
     })
     const receptions = this.#receptions
     answerWith(server, METHODS.TRANSFER_BEGIN, (call) => receptions.begin(call.body, call.payload))
+    answerWith(server, METHODS.TRANSFER_HAVE, (call) => receptions.have(call.body))
     answerWith(server, METHODS.TRANSFER_PIECE, (call) => receptions.piece(call.body, call.payload))
     answerWith(server, METHODS.TRANSFER_FINISH, (call) => receptions.finish(call.body))
     answerWith(server, METHODS.REPLICA_CREATE, async (call) => {

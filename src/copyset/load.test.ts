@@ -50,7 +50,7 @@ describe('a replica that comes back', () => {
     await fill(rig, 5)
     const last = rig.kv(await rig.untilLeader()).appliedIndex
     await rig.until('the rest', () => rig.kv(behind).appliedIndex >= last)
-    expect(rig.kv(behind).digest()).toBe(rig.kv(await rig.untilLeader()).digest())
+    expect(await rig.kv(behind).digest()).toBe(await rig.kv(await rig.untilLeader()).digest())
   })
 
   it('is kept out when its state is gone but its log has let go of what made it', async () => {

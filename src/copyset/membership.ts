@@ -7,7 +7,7 @@ import { asLemnisError, LemnisError } from '../base/errors.ts'
 import { isJoint, membersOf } from '../raft/configuration.ts'
 import type { ConfigChangeStep, Configuration, ReplicaId } from '../raft/types.ts'
 import type { Replica } from './replica.ts'
-import { hostOf } from './replica-id.ts'
+import { type GroupId, hostOf } from './replica-id.ts'
 
 export interface MembershipGoal {
   readonly add: readonly ReplicaId[]
@@ -62,12 +62,20 @@ export function nextStep(
   }
 }
 
+/** A change under way, for people. */
+export interface ChangeProgress {
+  readonly group: GroupId
+  readonly sinceMs: number
+  readonly waitsFor: string
+}
+
 export type ChangeDone = (error: LemnisError | null) => void
 
 interface Change {
   readonly replica: Replica
   readonly goal: MembershipGoal
   readonly created: Set<ReplicaId>
+  readonly sinceMs: number
   readonly deadlineMs: number
   readonly done: ChangeDone
   creating: boolean
@@ -89,9 +97,12 @@ export class Changes {
     this.#options = options
   }
 
-  /** One line a change under way, for people. */
-  list(): { group: number; waitsFor: string }[] {
-    return this.#changes.map(({ replica, waitsFor }) => ({ group: replica.group, waitsFor }))
+  list(): ChangeProgress[] {
+    return this.#changes.map(({ replica, sinceMs, waitsFor }) => ({
+      group: replica.group,
+      sinceMs,
+      waitsFor,
+    }))
   }
 
   /**
@@ -127,6 +138,7 @@ export class Changes {
       replica,
       goal,
       created: new Set(),
+      sinceMs: nowMs,
       deadlineMs: nowMs + this.#options.timeoutMs,
       done,
       creating: false,

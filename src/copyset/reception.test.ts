@@ -4,8 +4,14 @@ import type { ReplicaId } from '../raft/types.ts'
 import { Receptions } from './reception.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
-import type { SnapshotSink } from './state-machine.ts'
-import { decodeTransferId, encodeBegin, encodeFinish, encodePiece } from './transfer-codec.ts'
+import { type SnapshotSink, TRANSFER_END } from './state-machine.ts'
+import {
+  decodeTransferId,
+  encodeBegin,
+  encodeFinish,
+  encodeHave,
+  encodePiece,
+} from './transfer-codec.ts'
 
 const group = 3 as GroupId
 const id = (n: number): ReplicaId => n as ReplicaId
@@ -16,10 +22,21 @@ function offer(index: number, term = 4): Uint8Array {
 }
 
 /** A replica whose machine makes ready to receive when the test says so. */
-function make(): { receptions: Receptions; installed: number[]; ready: (() => void)[] } {
+function make(): {
+  receptions: Receptions
+  installed: number[]
+  written: unknown[][]
+  ready: (() => void)[]
+} {
   const installed: number[] = []
+  const written: unknown[][] = []
   const ready: (() => void)[] = []
-  const sink = { wanted: [], resumeAt: () => 0, write: async () => {} } as unknown as SnapshotSink
+  const sink = {
+    wanted: [],
+    resumeAt: () => 0,
+    have: async (item: number) => new Uint8Array([item]),
+    write: async (...piece: unknown[]) => void written.push(piece),
+  } as unknown as SnapshotSink
   const replica = {
     id: id(2),
     closed: false,
@@ -35,21 +52,28 @@ function make(): { receptions: Receptions; installed: number[]; ready: (() => vo
   return {
     receptions: new Receptions((g) => (g === group ? replica : undefined)),
     installed,
+    written,
     ready,
   }
 }
 
 describe('Receptions', () => {
   it('take a state in and install it once', async () => {
-    const { receptions, installed, ready } = make()
+    const { receptions, installed, written, ready } = make()
     const begun = receptions.begin(offer(20), EMPTY)
     ready.shift()?.()
     const transfer = decodeTransferId((await begun).body)
-    await receptions.piece(encodePiece({ group, transfer, item: 1, at: 0 }), EMPTY)
+    const about = { group, transfer, item: 7 }
+    expect((await receptions.have(encodeHave(about))).payload).toEqual(new Uint8Array([7]))
+    const piece = { ...about, cursor: 0, next: TRANSFER_END }
+    await receptions.piece(encodePiece(piece), EMPTY)
+    expect(written).toEqual([[7, 0, EMPTY, TRANSFER_END]])
     await receptions.finish(encodeFinish(group, transfer))
     expect(installed).toEqual([20])
     const again = receptions.finish(encodeFinish(group, transfer))
     await expect(again).rejects.toMatchObject({ code: 'CLOSED' })
+    const late = receptions.have(encodeHave(about))
+    await expect(late).rejects.toMatchObject({ code: 'CLOSED' })
   })
 
   it('do not end a transfer while a newer one takes its place', async () => {

@@ -1,14 +1,16 @@
 // Owns the taking in of Raft snapshots: one at a time for each replica, the newest offer replacing an
 // older one. Nothing is visible to the state machine's readers before the last call installs it.
 
+import { assert } from '../base/assert.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
-import type { SnapshotItem, SnapshotSink } from './state-machine.ts'
+import { HAVE_BYTES_MAX, type SnapshotItem, type SnapshotSink } from './state-machine.ts'
 import {
   decodeBegin,
   decodeFinish,
+  decodeHave,
   decodeItems,
   decodePiece,
   encodeTransferId,
@@ -76,9 +78,17 @@ export class Receptions {
     }
   }
 
+  /** What is held of an item, so that the sender leaves that out. */
+  async have(body: Uint8Array): Promise<Answer> {
+    const { group, transfer, item } = decodeHave(body)
+    const have = await this.#find(group, transfer).sink.have(item)
+    assert(have.byteLength <= HAVE_BYTES_MAX, 'what a sink holds is told in few bytes')
+    return { body: EMPTY, payload: have }
+  }
+
   async piece(body: Uint8Array, payload: Uint8Array): Promise<Answer> {
-    const { group, transfer, item, at } = decodePiece(body)
-    await this.#find(group, transfer).sink.write(item, at, payload)
+    const { group, transfer, item, cursor, next } = decodePiece(body)
+    await this.#find(group, transfer).sink.write(item, cursor, payload, next)
     return DONE
   }
 

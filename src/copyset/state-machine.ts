@@ -11,16 +11,32 @@ export interface SnapshotItem {
   readonly bytes: number
 }
 
+/** What read() gave of an item. May be empty, as when nothing differs up to `next`. */
+export interface SnapshotPiece {
+  readonly bytes: Uint8Array
+  /** The cursor of the next piece; TRANSFER_END after the last. */
+  readonly next: number
+}
+
+/** The cursor behind the last piece of an item. */
+export const TRANSFER_END = -1
+/** What a sink may say of what it holds of one item. */
+export const HAVE_BYTES_MAX = 1024 * 1024
+
 /**
  * A machine's state at one index, frozen for one transfer. Copies nothing: items are read while later
  * entries go on being applied, so an item may be newer than its listed version; the receiver replays
  * the log from `index` on, and applying an entry twice must do no harm to an item already past it.
+ * A cursor is the machine's own count of how far an item is; 0 is its beginning.
  */
 export interface SnapshotSource {
   readonly index: number
   readonly items: readonly SnapshotItem[]
-  /** Bytes of an item from `at`; fewer than asked only at its end. Returned memory is the caller's. */
-  read(id: number, at: number, bytes: number): Promise<Uint8Array>
+  /**
+   * The piece at `cursor`, of at most about `bytesMax` bytes, of what differs from `have` (the sink's
+   * word on the item). Returned memory is the caller's. An empty piece goes on to a further cursor.
+   */
+  read(id: number, cursor: number, bytesMax: number, have: Uint8Array): Promise<SnapshotPiece>
   close(): void
 }
 
@@ -28,9 +44,18 @@ export interface SnapshotSource {
 export interface SnapshotSink {
   /** Items of the source that this replica lacks or holds at another version. */
   readonly wanted: readonly SnapshotItem[]
-  /** Where an interrupted transfer of the item goes on. */
+  /** The cursor where an interrupted transfer of the item goes on; TRANSFER_END if all of it is here. */
   resumeAt(id: number): number
-  write(id: number, at: number, bytes: Uint8Array): Promise<void>
+  /**
+   * What is held of a wanted item already, in the machine's own form and at most HAVE_BYTES_MAX: the
+   * source sends only what differs. Asked once before the item's first piece.
+   */
+  have(id: number): Promise<Uint8Array>
+  /**
+   * Takes the piece that lies from `cursor` up to `next`. Pieces of an item come in order, the next
+   * one perhaps before the last has settled.
+   */
+  write(id: number, cursor: number, bytes: Uint8Array, next: number): Promise<void>
   /**
    * Makes the new state and `mark` the machine's, durably, in one step. When it fails the old state
    * stands as it was; only after DISK_FAILED nobody knows what is on the disk.
@@ -60,8 +85,8 @@ export interface StateMachine {
   snapshot(): SnapshotSource
   /** Begins to replace this replica's state by a peer's. */
   receive(index: number, items: readonly SnapshotItem[]): Promise<SnapshotSink>
-  /** CRC32C of the whole state, for comparing replicas at one applied index. */
-  digest(): number
+  /** CRC32C of the whole state as it is at this call, for comparing replicas at one applied index. */
+  digest(): Promise<number>
   close(): Promise<void>
 }
 

@@ -3,10 +3,12 @@ import { LemnisError } from '../base/errors.ts'
 import type { ReplicaId } from '../raft/types.ts'
 import { decodeMark, encodeMark } from './mark-codec.ts'
 import type { GroupId } from './replica-id.ts'
+import { TRANSFER_END } from './state-machine.ts'
 import {
   decodeBegin,
   decodeCreate,
   decodeFinish,
+  decodeHave,
   decodeItems,
   decodePiece,
   decodeTransferId,
@@ -14,6 +16,7 @@ import {
   encodeBegin,
   encodeCreate,
   encodeFinish,
+  encodeHave,
   encodeItems,
   encodePiece,
   encodeTransferId,
@@ -50,12 +53,20 @@ describe('the calls of a transfer', () => {
   })
 
   it('carry what is wanted, pieces, the end and the making of a replica', () => {
-    const wanted = [{ id: 5, resumeAt: 300 }]
+    const wanted = [
+      { id: 5, resumeAt: 300 },
+      { id: 6, resumeAt: TRANSFER_END },
+    ]
     expect(decodeWanted(encodeWanted(wanted))).toEqual(wanted)
     expect(decodeTransferId(encodeTransferId(12))).toBe(12)
-    const piece = { group, transfer: 12, item: 5, at: 300 }
-    expect(decodePiece(encodePiece(piece))).toEqual(piece)
-    expectTruncationsRefused(encodePiece(piece), decodePiece)
+    const have = { group, transfer: 12, item: 5 }
+    expect(decodeHave(encodeHave(have))).toEqual(have)
+    expectTruncationsRefused(encodeHave(have), decodeHave)
+    for (const next of [301, TRANSFER_END]) {
+      const piece = { ...have, cursor: 300, next }
+      expect(decodePiece(encodePiece(piece))).toEqual(piece)
+      expectTruncationsRefused(encodePiece(piece), decodePiece)
+    }
     expect(decodeFinish(encodeFinish(group, 12))).toEqual({ group, transfer: 12 })
     const create = { group, replica: 9 as ReplicaId, epoch: 4 }
     expect(decodeCreate(encodeCreate(create))).toEqual(create)

@@ -8,7 +8,7 @@ import { readU53, writeU53 } from '../base/u53.ts'
 import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
 import { decodeMark, encodeMark } from './mark-codec.ts'
 import type { GroupId } from './replica-id.ts'
-import type { SnapshotItem } from './state-machine.ts'
+import { type SnapshotItem, TRANSFER_END } from './state-machine.ts'
 
 const U53_BYTES = 8
 
@@ -24,14 +24,21 @@ export interface TransferBegin {
 /** `transfer` is 0 when the receiver has no use for the state; else `wanted` items follow in the payload. */
 export interface TransferWanted {
   readonly id: number
+  /** A cursor, or TRANSFER_END. */
   readonly resumeAt: number
 }
 
-export interface TransferPiece {
+/** One item of a transfer under way: asks what the receiver holds of it. */
+export interface TransferHave {
   readonly group: GroupId
   readonly transfer: number
   readonly item: number
-  readonly at: number
+}
+
+/** What of the item lies from `cursor` up to `next` (a cursor, or TRANSFER_END) is in the payload. */
+export interface TransferPiece extends TransferHave {
+  readonly cursor: number
+  readonly next: number
 }
 
 export interface ReplicaCreate {
@@ -101,14 +108,17 @@ export function decodeItems(payload: Uint8Array): SnapshotItem[] {
   })
 }
 
+/** Cursors travel as one more than they are, so that the end, -1, is 0. */
+const CURSOR_SHIFT = -TRANSFER_END
+
 export function encodeWanted(wanted: readonly TransferWanted[]): Uint8Array {
-  return encodeNumbers(wanted.flatMap((item) => [item.id, item.resumeAt]))
+  return encodeNumbers(wanted.flatMap((item) => [item.id, item.resumeAt + CURSOR_SHIFT]))
 }
 
 export function decodeWanted(payload: Uint8Array): TransferWanted[] {
   return decodeRows(payload, 2).map((row) => {
     const [id, resumeAt] = row as [number, number]
-    return { id, resumeAt }
+    return { id, resumeAt: resumeAt - CURSOR_SHIFT }
   })
 }
 
@@ -120,13 +130,22 @@ export function decodeTransferId(body: Uint8Array): number {
   return decodeNumbers(body, 1)[0] as number
 }
 
-export function encodePiece(piece: TransferPiece): Uint8Array {
-  return encodeNumbers([piece.group, piece.transfer, piece.item, piece.at])
+export function encodeHave({ group, transfer, item }: TransferHave): Uint8Array {
+  return encodeNumbers([group, transfer, item])
+}
+
+export function decodeHave(body: Uint8Array): TransferHave {
+  const [group, transfer, item] = decodeNumbers(body, 3) as [number, number, number]
+  return { group: group as GroupId, transfer, item }
+}
+
+export function encodePiece({ group, transfer, item, cursor, next }: TransferPiece): Uint8Array {
+  return encodeNumbers([group, transfer, item, cursor + CURSOR_SHIFT, next + CURSOR_SHIFT])
 }
 
 export function decodePiece(body: Uint8Array): TransferPiece {
-  const [group, transfer, item, at] = decodeNumbers(body, 4) as [number, number, number, number]
-  return { group: group as GroupId, transfer, item, at }
+  const [cursor, next] = decodeNumbers(body.subarray(3 * U53_BYTES), 2) as [number, number]
+  return { ...decodeHave(body), cursor: cursor - CURSOR_SHIFT, next: next - CURSOR_SHIFT }
 }
 
 export function encodeFinish(group: GroupId, transfer: number): Uint8Array {

@@ -1,9 +1,10 @@
-// Owns the sending of Raft snapshots: offers the state's list of items, sends those that the receiver
-// wants (from where an earlier attempt stopped), and asks it to install them. All transfers of a host
-// share one rate. A transfer that fails is reported to the core, which tries again when it probes.
+// Owns the sending of Raft snapshots: offers the state's list of items, asks what the receiver holds of
+// those that it wants, sends what differs (from where an earlier attempt stopped), and asks it to
+// install them. All transfers of a host share one rate. A transfer that fails is reported to the core,
+// which tries again when it probes.
 
-import type { LemnisError } from '../base/errors.ts'
-import { asLemnisError } from '../base/errors.ts'
+import { assert } from '../base/assert.ts'
+import { asLemnisError, LemnisError } from '../base/errors.ts'
 import type { Env } from '../env/env.ts'
 import { METHODS } from '../format/methods.ts'
 import type { Observer } from '../observe/observe.ts'
@@ -13,14 +14,17 @@ import type { HostConfig } from './config.ts'
 import { RateLimit } from './rate.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
-import type { SnapshotSource } from './state-machine.ts'
+import { HAVE_BYTES_MAX, type SnapshotSource, TRANSFER_END } from './state-machine.ts'
 import {
   decodeTransferId,
   decodeWanted,
   encodeBegin,
   encodeFinish,
+  encodeHave,
   encodeItems,
   encodePiece,
+  type TransferHave,
+  type TransferPiece,
   type TransferWanted,
 } from './transfer-codec.ts'
 
@@ -30,7 +34,10 @@ export interface TransferProgress {
   readonly to: ReplicaId
   readonly sinceMs: number
   bytesSent: number
-  bytesTotal: number
+  /** Of the wanted items as a whole: what differs of them is less. */
+  bytesWanted: number
+  itemsSent: number
+  itemsWanted: number
 }
 
 interface Running extends TransferProgress {
@@ -71,7 +78,9 @@ export class Transfers {
       to,
       sinceMs: this.#env.clock.monotonicMs(),
       bytesSent: 0,
-      bytesTotal: 0,
+      bytesWanted: 0,
+      itemsSent: 0,
+      itemsWanted: 0,
       replica,
       client,
       failed: null,
@@ -87,8 +96,9 @@ export class Transfers {
   #end(running: Running, source: SnapshotSource, index: number, error: LemnisError | null): void {
     source.close()
     this.#running.splice(this.#running.indexOf(running), 1)
-    const { group, to, bytesSent, bytesTotal } = running
-    const fields = { group, to, bytesSent, bytesTotal, code: error?.code ?? 'none' }
+    const { group, to, bytesSent, itemsSent, itemsWanted } = running
+    const code = error?.code ?? 'none'
+    const fields = { group, to, bytesSent, itemsSent, itemsWanted, code }
     this.#observer.emit(error === null ? 'copyset_state_sent' : 'copyset_state_not_sent', fields)
     running.replica.snapshotReported(to, error === null, index)
   }
@@ -103,7 +113,8 @@ export class Transfers {
     const transfer = decodeTransferId(answer.body)
     if (transfer === 0) return
     const wanted = decodeWanted(answer.payload)
-    running.bytesTotal = bytesOf(source, wanted)
+    running.bytesWanted = bytesOf(source, wanted)
+    running.itemsWanted = wanted.length
     const flying = new Set<Promise<void>>()
     for (const item of wanted) await this.#sendItem(running, source, transfer, item, flying)
     await Promise.all(flying)
@@ -115,33 +126,40 @@ export class Transfers {
     running: Running,
     source: SnapshotSource,
     transfer: number,
-    item: TransferWanted,
+    { id: item, resumeAt }: TransferWanted,
     flying: Set<Promise<void>>,
   ): Promise<void> {
     const { transferPieceBytes, transferPiecesInFlight } = this.#config
-    let at = item.resumeAt
-    for (let more = true; more; ) {
-      const bytes = await source.read(item.id, at, transferPieceBytes)
+    if (resumeAt === TRANSFER_END) return
+    const { group } = running
+    const have = await this.#ask(running, { group, transfer, item })
+    for (let cursor = resumeAt; cursor !== TRANSFER_END; ) {
+      const { bytes, next } = await source.read(item, cursor, transferPieceBytes, have)
+      assert(next === TRANSFER_END || next > cursor, 'a snapshot goes on')
       await this.#pay(bytes.byteLength)
       if (flying.size >= transferPiecesInFlight) await Promise.race(flying)
       if (running.failed !== null) throw running.failed
-      const sent = this.#sendPiece(running, transfer, item.id, at, bytes)
+      const sent = this.#sendPiece(running, { group, transfer, item, cursor, next }, bytes)
       flying.add(sent)
       void sent.then(() => flying.delete(sent))
-      at += bytes.byteLength
-      more = bytes.byteLength === transferPieceBytes
+      cursor = next
     }
+    running.itemsSent++
+  }
+
+  /** What the receiver holds of an item. */
+  async #ask(running: Running, about: TransferHave): Promise<Uint8Array> {
+    const timeoutMs = this.#config.transferTimeoutMs
+    const body = encodeHave(about)
+    const answer = await running.client.callAsync(METHODS.TRANSFER_HAVE, body, null, timeoutMs)
+    const bytes = answer.payload.byteLength
+    if (bytes > HAVE_BYTES_MAX) throw new LemnisError('CORRUPT', { what: 'have', bytes })
+    return answer.payload
   }
 
   /** Never rejects: a failure is kept for whoever sends the next piece. */
-  async #sendPiece(
-    running: Running,
-    transfer: number,
-    item: number,
-    at: number,
-    bytes: Uint8Array,
-  ): Promise<void> {
-    const body = encodePiece({ group: running.group, transfer, item, at })
+  async #sendPiece(running: Running, piece: TransferPiece, bytes: Uint8Array): Promise<void> {
+    const body = encodePiece(piece)
     const timeoutMs = this.#config.transferTimeoutMs
     try {
       await running.client.callAsync(METHODS.TRANSFER_PIECE, body, bytes, timeoutMs)
@@ -164,6 +182,6 @@ export class Transfers {
 function bytesOf(source: SnapshotSource, wanted: readonly TransferWanted[]): number {
   const bytes = new Map(source.items.map((item) => [item.id, item.bytes]))
   let total = 0
-  for (const item of wanted) total += Math.max(0, (bytes.get(item.id) ?? 0) - item.resumeAt)
+  for (const item of wanted) total += bytes.get(item.id) ?? 0
   return total
 }

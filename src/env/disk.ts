@@ -57,9 +57,11 @@ export interface Disk {
   syncDirectory(path: string): Promise<void>
   freeBytes(): Promise<number>
   /**
-   * Writes many small pieces of any files of this disk as cheaply as it can, in order, away from the
-   * thread that decides; durable after sync() of each file. Takes the bytes before it returns. When
-   * it rejects, any of the pieces may be written, in part or whole.
+   * Writes many small pieces of any files of this disk as cheaply as it can, in their order (calls that
+   * overlap in time have none), away from the thread that decides; durable after a sync() of each file that begins when this has settled. Takes
+   * the bytes before it returns, so callers bound what they have under way by waiting. A misuse (a
+   * closed, durable or foreign file) is told before anything is written; after any other rejection any
+   * of the pieces may be written, in part or whole. close() of a file waits for the batches that use it.
    */
   writeAll(pieces: readonly Piece[]): Promise<void>
   /** Zeroed memory that durable files accept: page-aligned, `bytes` rounded up to DISK_BLOCK_BYTES. */

@@ -37,9 +37,8 @@ export const CHUNK_OPS = {
 
 export type ChunkOp = keyof typeof CHUNK_OPS
 
-const OP_OF = new Map<number, ChunkOp>(
-  Object.entries(CHUNK_OPS).map(([name, number]) => [number, name as ChunkOp]),
-)
+const OP_OF: (ChunkOp | undefined)[] = []
+for (const [name, number] of Object.entries(CHUNK_OPS)) OP_OF[number] = name as ChunkOp
 
 export interface ChunkRequest {
   readonly op: ChunkOp
@@ -61,17 +60,20 @@ export interface ChunkRequest {
 }
 
 const VERSION = 1
+const NO_CRCS: readonly number[] = []
 export const CHUNK_REQUEST_HEAD_BYTES = 72
 
 export function encodeChunkRequest(request: ChunkRequest): Uint8Array {
-  const { crcs } = request
+  const { crcs, firstBlock, blockCount } = request
+  // They would be cut to 16 bits without a word.
+  if (!isRange(firstBlock, blockCount)) throw malformed('range')
   const bytes = new Uint8Array(CHUNK_REQUEST_HEAD_BYTES + 4 * crcs.length)
   const view = viewOf(bytes)
   view.setUint8(0, VERSION)
   view.setUint8(1, CHUNK_OPS[request.op])
   view.setUint16(2, crcs.length, true)
-  view.setUint16(4, request.firstBlock, true)
-  view.setUint16(6, request.blockCount, true)
+  view.setUint16(4, firstBlock, true)
+  view.setUint16(6, blockCount, true)
   writeU53(view, 8, request.group)
   writeU53(view, 16, request.volume)
   writeU53(view, 24, request.epoch)
@@ -89,25 +91,21 @@ export function encodeChunkRequest(request: ChunkRequest): Uint8Array {
 export function decodeChunkRequest(bytes: Uint8Array): ChunkRequest {
   if (bytes.byteLength < CHUNK_REQUEST_HEAD_BYTES) throw malformed('length')
   const view = viewOf(bytes)
-  const op = OP_OF.get(view.getUint8(1))
+  const op = OP_OF[view.getUint8(1)]
   if (view.getUint8(0) !== VERSION || op === undefined) throw malformed('op')
   const crcCount = view.getUint16(2, true)
   const firstBlock = view.getUint16(4, true)
   const blockCount = view.getUint16(6, true)
-  if (blockCount > CHUNK_BLOCKS || firstBlock + blockCount > CHUNK_BLOCKS) throw malformed('range')
-  const hasData = op === 'write' || op === 'paste'
+  if (!isRange(firstBlock, blockCount)) throw malformed('range')
+  const hasData = carriesBlocks(op)
   if (crcCount !== (hasData ? blockCount : 0)) throw malformed('crcs')
   if (hasData && (blockCount === 0 || blockCount > REQUEST_BLOCKS_MAX)) throw malformed('range')
   if (bytes.byteLength < CHUNK_REQUEST_HEAD_BYTES + 4 * crcCount) throw malformed('length')
-  const crcs: number[] = []
-  for (let i = 0; i < crcCount; i++) {
-    crcs.push(view.getUint32(CHUNK_REQUEST_HEAD_BYTES + 4 * i, true))
-  }
   return {
     op,
     firstBlock,
     blockCount,
-    crcs,
+    crcs: crcCount === 0 ? NO_CRCS : decodeCrcs(view, crcCount),
     group: readU53(view, 8),
     volume: readU53(view, 16),
     epoch: readU53(view, 24),
@@ -118,8 +116,23 @@ export function decodeChunkRequest(bytes: Uint8Array): ChunkRequest {
   }
 }
 
-export function chunkRequestBytes(request: ChunkRequest): number {
+function decodeCrcs(view: DataView, count: number): readonly number[] {
+  const crcs = [view.getUint32(CHUNK_REQUEST_HEAD_BYTES, true)]
+  for (let i = 1; i < count; i++) crcs.push(view.getUint32(CHUNK_REQUEST_HEAD_BYTES + 4 * i, true))
+  return crcs
+}
+
+export function chunkRequestBytes(request: Pick<ChunkRequest, 'crcs'>): number {
   return CHUNK_REQUEST_HEAD_BYTES + 4 * request.crcs.length
+}
+
+/** Whether a request of that kind is followed by its blocks. */
+export function carriesBlocks(op: ChunkOp): boolean {
+  return op === 'write' || op === 'paste'
+}
+
+function isRange(firstBlock: number, blockCount: number): boolean {
+  return firstBlock >= 0 && blockCount >= 0 && firstBlock + blockCount <= CHUNK_BLOCKS
 }
 
 function malformed(field: string): LemnisError {

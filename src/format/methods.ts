@@ -9,7 +9,9 @@ export const METHODS = {
   TRANSFER_BEGIN: 0x0103,
   TRANSFER_PIECE: 0x0104,
   TRANSFER_FINISH: 0x0105,
-  /** Chunks, to the leader of their copyset (chunk-request.ts). */
+  /** What the receiver holds of one item. */
+  TRANSFER_HAVE: 0x0106,
+  /** Chunks, to the leader of their copyset (chunk-request.ts; answers in chunk-replies.ts). */
   CHUNK_WRITE: 0x0301,
   CHUNK_READ: 0x0302,
   /** Changes without data: zero, fence, delete, snapshots and clones. */

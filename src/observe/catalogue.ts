@@ -2,6 +2,21 @@
 // alerts hang on it. Units are the last word of a metric's name.
 
 export const EVENTS = {
+  // the process of a role
+  role_started: { level: 'info', says: 'The process serves.' },
+  role_stopped: { level: 'info', says: 'The process ends as it was asked to.' },
+  role_stop_timeout: {
+    level: 'warn',
+    says: 'Not everything was closed in time; the process ends all the same, as a crash would.',
+  },
+  role_broken: {
+    level: 'error',
+    says: 'A bug: something that cannot happen did. The process ends before it does harm.',
+  },
+  role_gave_up: {
+    level: 'error',
+    says: 'The process can not go on: its disk failed, or another one took its place. It ends.',
+  },
   // rpc
   rpc_connected: { level: 'info', says: 'A connection to a peer was made and its handshake done.' },
   rpc_disconnected: { level: 'info', says: 'A connection ended; calls in flight on it failed.' },
@@ -47,6 +62,144 @@ export const EVENTS = {
     level: 'warn',
     says: 'Sending the state to a replica ended early; it is tried again from there.',
   },
+  // chunkstore
+  chunkstore_opened: { level: 'info', says: 'The chunk files of a disk were opened.' },
+  chunkstore_bad_blocks: {
+    level: 'error',
+    says: 'Blocks failed their checksum or could not be read; they are taken from another replica.',
+  },
+  chunkstore_full: {
+    level: 'warn',
+    says: 'The disk is full; new chunks are refused, and what waits for room stays in memory.',
+  },
+  chunkstore_has_room: { level: 'info', says: 'The disk was full and has room again.' },
+  chunkstore_failed: {
+    level: 'error',
+    says: 'The disk returned an error; this process writes nothing more to it.',
+  },
+  // mds
+  mds_started: { level: 'info', says: 'The MDS has read its records and serves.' },
+  mds_chunkserver_registered: { level: 'info', says: 'A disk became a chunkserver.' },
+  mds_chunkserver_moved: {
+    level: 'info',
+    says: 'A chunkserver has another address, pool, zone or server than before.',
+  },
+  mds_chunkserver_replaced: {
+    level: 'warn',
+    says: 'Another disk answers at a chunkserver’s address; what it held is rebuilt elsewhere.',
+  },
+  mds_chunkserver_retired: {
+    level: 'info',
+    says: 'A replaced chunkserver holds nothing any more; its id does not come back.',
+  },
+  mds_chunkserver_online: { level: 'info', says: 'A chunkserver is heard, or heard again.' },
+  mds_chunkserver_offline: {
+    level: 'warn',
+    says: 'A chunkserver was silent for so long that its copysets are rebuilt elsewhere.',
+  },
+  mds_pool_created: { level: 'info', says: 'A pool and its copysets were recorded.' },
+  mds_copyset_founded: { level: 'debug', says: 'All first replicas of a copyset were seen.' },
+  mds_membership_changed: { level: 'info', says: 'A copyset reported new members.' },
+  mds_membership_conflict: {
+    level: 'error',
+    says: 'Two reports name different members for one epoch; the recorded ones stand.',
+  },
+  mds_replica_unknown: {
+    level: 'warn',
+    says: 'A chunkserver holds a replica of a copyset that is not recorded; it is left alone.',
+  },
+  mds_operator_begun: { level: 'info', says: 'A replica is to be rebuilt.' },
+  mds_operator_finished: { level: 'info', says: 'A replica was rebuilt and is a member.' },
+  mds_operator_dropped: { level: 'warn', says: 'A rebuild was given up, for the reason named.' },
+  mds_store_failed: {
+    level: 'error',
+    says: 'A write to the metadata store failed or another MDS took it over; this one stops.',
+  },
+  mds_clean_delayed: {
+    level: 'warn',
+    says: 'The chunks of a volume deleted for good could not all be ended; it is tried again.',
+  },
+  mds_volume_gone: {
+    level: 'info',
+    says: 'A volume deleted for good is gone with its chunks; its space is free again.',
+  },
+  // chunkserver
+  chunkserver_started: { level: 'info', says: 'The disk is open and its replicas are loaded.' },
+  chunkserver_registered: { level: 'info', says: 'A new disk was given its place in the cluster.' },
+  chunkserver_moved: {
+    level: 'warn',
+    says: 'The disk was last started in another zone or server; it goes on in this one.',
+  },
+  chunkserver_mds_lost: {
+    level: 'warn',
+    says: 'No MDS answers; volumes are served on with what is known.',
+  },
+  chunkserver_mds_refuses: {
+    level: 'error',
+    says: 'The MDS does not take this disk for one of its own; it is served on and gets no orders.',
+  },
+  chunkserver_mds_found: { level: 'info', says: 'An MDS answers again.' },
+  chunkserver_order_refused: {
+    level: 'warn',
+    says: 'An order of the MDS could not be followed; it is given again while it is wanted.',
+  },
+  chunkserver_change_ended: { level: 'info', says: 'A change of a copyset’s members has ended.' },
+  chunkserver_fenced: {
+    level: 'error',
+    says: 'The disk failed; this chunkserver serves nothing any more and ends.',
+  },
+  chunkserver_blocks_repaired: {
+    level: 'warn',
+    says: 'Blocks that failed their checksum were taken from other replicas.',
+  },
+  chunkserver_blocks_lost: {
+    level: 'error',
+    says: 'Blocks fail their checksum here and no other replica has given them; reads of them fail.',
+  },
+  chunkserver_replicas_differ: {
+    level: 'error',
+    says: 'A replica’s data differs from the others’ though its checksums are right; it is rebuilt.',
+  },
+  chunkserver_scrub_started: { level: 'info', says: 'Scrub began to read all blocks of the disk.' },
+  chunkserver_scrub_skipped: {
+    level: 'warn',
+    says: 'Scrub could not read all of a replica; the next scrub tries again.',
+  },
+  chunkserver_scrub_ended: { level: 'info', says: 'Scrub has read all blocks of the disk.' },
+  // client
+  client_volume_opened: { level: 'info', says: 'A volume was opened.' },
+  client_volume_fenced: {
+    level: 'error',
+    says: 'Another client took the volume over; this one serves it no more.',
+  },
+  client_volume_resized: { level: 'info', says: 'An open volume has grown.' },
+  client_lease_lost: {
+    level: 'warn',
+    says: 'The lease of an open volume could not be renewed in time; I/O goes on until fenced.',
+  },
+  client_lease_regained: { level: 'info', says: 'A lease that had run out was renewed.' },
+  client_chunkserver_unstable: {
+    level: 'warn',
+    says: 'A chunkserver let many requests in a row time out; others are asked who leads now.',
+  },
+  // attach
+  nbd_client_connected: { level: 'info', says: 'An NBD client began to use a volume.' },
+  nbd_client_gone: { level: 'info', says: 'An NBD client has gone.' },
+  nbd_protocol_violation: {
+    level: 'warn',
+    says: 'An NBD client broke the protocol; its connection was closed.',
+  },
+  attach_ready: { level: 'info', says: 'A volume is a block device of this host.' },
+  attach_busy: {
+    level: 'warn',
+    says: 'The device can not be removed while it is in use; it stays as it is.',
+  },
+  attach_grown: { level: 'info', says: 'The block device grew with its volume.' },
+  attach_ended: { level: 'info', says: 'The block device is gone.' },
+  attach_healed: {
+    level: 'warn',
+    says: 'What an attach process that died had left was cleaned up.',
+  },
 } as const satisfies Record<string, { level: 'debug' | 'info' | 'warn' | 'error'; says: string }>
 
 export const COUNTERS = {
@@ -69,12 +222,36 @@ export const COUNTERS = {
   raftlog_batches_total: { help: 'Batches appended, each one gathered write.', label: null },
   raftlog_records_total: { help: 'Records appended.', label: null },
   raftlog_bytes_total: { help: 'Bytes written to the log, padding included.', label: null },
+  mds_heartbeats_total: { help: 'Heartbeats of chunkservers taken in.', label: null },
+  mds_orders_total: { help: 'Orders given with heartbeats, repetitions included.', label: 'kind' },
+  chunkstore_written_back_bytes_total: {
+    help: 'Bytes of blocks written into chunk files.',
+    label: null,
+  },
+  chunkstore_bad_blocks_total: { help: 'Blocks found bad.', label: null },
+  chunkstore_repaired_blocks_total: { help: 'Blocks written back as a peer has them.', label: null },
+  chunkstore_checkpoints_total: { help: 'States of replicas made durable.', label: null },
   raftlog_reads_total: { help: 'Entries read back from disk.', label: null },
+  chunkserver_reads_total: { help: 'Reads of chunks served to clients.', label: null },
+  chunkserver_writes_total: { help: 'Writes to chunks acknowledged to clients.', label: null },
+  chunkserver_read_bytes_total: { help: 'Bytes read by clients.', label: null },
+  chunkserver_written_bytes_total: { help: 'Bytes written by clients.', label: null },
+  chunkserver_refused_total: { help: 'Chunk calls refused.', label: 'code' },
+  client_retries_total: { help: 'Chunk requests sent again.', label: 'code' },
+  nbd_requests_total: { help: 'Requests of NBD clients handed to a volume.', label: 'command' },
+  nbd_requests_failed_total: { help: 'Requests of NBD clients that failed.', label: 'code' },
+  fuse_requests_total: { help: 'Requests of the kernel for a volume.', label: 'kind' },
+  fuse_requests_failed_total: { help: 'Requests of the kernel that failed.', label: 'code' },
+  nbd_connections_closed_total: { help: 'NBD connections that ended.', label: 'reason' },
 } as const satisfies Record<string, { help: string; label: string | null }>
 
 export const HISTOGRAMS = {
   rpc_call_seconds: { help: 'From call to answer, at the client.', label: null },
   raftlog_append_seconds: { help: 'From append to durable.', label: null },
+  chunkserver_read_seconds: { help: 'From a read’s arrival to its answer.', label: null },
+  chunkserver_write_seconds: { help: 'From a write’s arrival to its answer.', label: null },
+  client_read_seconds: { help: 'From the read of a volume to its bytes.', label: null },
+  client_write_seconds: { help: 'From the write of a volume to durable.', label: null },
 } as const satisfies Record<string, { help: string; label: string | null }>
 
 export const GAUGES = {
@@ -82,8 +259,19 @@ export const GAUGES = {
   rpc_inflight_bytes: { help: 'Request bytes taken in and not yet answered.' },
   raftlog_segments: { help: 'Segment files in use.' },
   copyset_replicas: { help: 'Replicas in service on this host.' },
+  mds_chunkservers_online: { help: 'Chunkservers heard lately.' },
+  mds_copysets_impaired: { help: 'Copysets with a replica away or damaged, or without quorum.' },
+  mds_operators: { help: 'Replicas being rebuilt.' },
   copyset_proposal_bytes: { help: 'Entry bytes proposed here and not answered.' },
+  chunkstore_dirty_bytes: { help: 'Bytes of blocks not yet in their files.' },
+  chunkstore_used_bytes: { help: 'Bytes that chunks take.' },
+  chunkstore_capacity_bytes: { help: 'Bytes that chunks may take.' },
   raftlog_cache_bytes: { help: 'Entry payloads held in memory.' },
+  chunkserver_reading_bytes: { help: 'Bytes of reads under way.' },
+  chunkserver_mds_silence_seconds: { help: 'For how long no MDS has answered.' },
+  client_chunkservers_unstable: { help: 'Chunkservers that let requests time out.' },
+  nbd_connections: { help: 'NBD clients connected.' },
+  nbd_inflight_bytes: { help: 'Request and answer bytes of NBD clients under way.' },
 } as const satisfies Record<string, { help: string }>
 
 export type EventName = keyof typeof EVENTS

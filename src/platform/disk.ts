@@ -1,6 +1,7 @@
 // Owns the real disk: env/disk.ts over node:fs. Durable files are opened O_DIRECT and O_DSYNC where
 // the file system takes O_DIRECT, else O_DSYNC alone (`directRefused` says so). Calls run in libuv's
-// pool, which measured as fast as a thread of its own (docs/adr/0005-how-the-log-writes.md).
+// pool, which measured as fast as a thread of its own (docs/adr/0005-how-the-log-writes.md), but for
+// many small writes at once (docs/adr/0011-writing-back-in-batches.md).
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -14,6 +15,8 @@ import {
   type OpenOptions,
   type Piece,
 } from '../env/disk.ts'
+import { type BatchPiece, type BatchTarget, BatchWriter } from './batch-writer.ts'
+import { diskError } from './disk-errors.ts'
 
 // TypeScript has it in its library for browsers only.
 declare const WebAssembly: {
@@ -30,23 +33,14 @@ const WASM_PAGE_BYTES = 65_536
 /** Smaller requests share one memory: each WebAssembly.Memory costs address space and a mapping. */
 const SLAB_BYTES = MIB
 
-const CALLERS_FAULT = new Set([
-  'ENOENT',
-  'EEXIST',
-  'ENOTDIR',
-  'EISDIR',
-  'EINVAL',
-  'EBADF',
-  'ENOTEMPTY',
-])
-const FULL = new Set(['ENOSPC', 'EDQUOT'])
-
 export class NodeDisk implements Disk {
   readonly #root: string
   readonly #allocated = new WeakSet<ArrayBufferLike>()
   #slab = new Uint8Array(0)
   #slabUsed = 0
   #directRefused = false
+  /** Made when it is first needed. */
+  #writer: BatchWriter | null = null
 
   /** Paths are taken below `root`. */
   constructor(root: string) {
@@ -122,9 +116,22 @@ export class NodeDisk implements Disk {
     return stats.bavail * stats.bsize
   }
 
-  async writeAll(pieces: readonly Piece[]): Promise<void> {
-    const taken = pieces.map(({ file, at, from }) => ({ file, at, from: from.slice() }))
-    for (const { file, at, from } of taken) await file.write(from, at)
+  writeAll(pieces: readonly Piece[]): Promise<void> {
+    const batch: BatchPiece[] = []
+    for (const { file, at, from } of pieces) {
+      if (!(file instanceof NodeFile)) return Promise.reject(misuse('EXDEV', file.path))
+      const refusal = file.batchRefusal(at)
+      if (refusal !== null) return Promise.reject(refusal)
+      if (from.byteLength > 0) batch.push({ target: file, at, from })
+    }
+    if (batch.length === 0) return Promise.resolve()
+    this.#writer ??= new BatchWriter()
+    return this.#writer.write(batch)
+  }
+
+  /** Ends the thread of writeAll(), after what it was given. A process may also just end. */
+  async close(): Promise<void> {
+    await this.#writer?.close()
   }
 
   allocate(bytes: number): Uint8Array {
@@ -148,12 +155,15 @@ export class NodeDisk implements Disk {
   }
 }
 
-class NodeFile implements DiskFile {
+class NodeFile implements DiskFile, BatchTarget {
   readonly path: string
   readonly #fd: number
   /** For durable files: whether memory came from allocate(). */
   readonly #owns: ((memory: Uint8Array) => boolean) | null
   #closed = false
+  /** Pieces of batches that the writing thread may be at. */
+  #claims = 0
+  #onUnclaimed: (() => void) | null = null
 
   constructor(path: string, fd: number, owns: ((memory: Uint8Array) => boolean) | null) {
     this.path = path
@@ -203,20 +213,49 @@ class NodeFile implements DiskFile {
   async close(): Promise<void> {
     this.#check(null, 0)
     this.#closed = true
+    // The number of a closed descriptor is given to the next file that is opened.
+    if (this.#claims > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onUnclaimed = resolve
+      })
+    }
     await call<void>(this.path, 'close', (done) => fs.close(this.#fd, done))
+  }
+
+  // --- for batches
+
+  batchRefusal(at: number): LemnisError | null {
+    if (this.#closed) return misuse('EBADF', this.path)
+    // Durable files take aligned memory only, and need no sync.
+    const isPossible = this.#owns === null && Number.isSafeInteger(at) && at >= 0
+    return isPossible ? null : misuse('EINVAL', this.path)
+  }
+
+  claim(): number {
+    this.#claims++
+    return this.#fd
+  }
+
+  release(): void {
+    this.#claims--
+    if (this.#claims === 0) this.#onUnclaimed?.()
   }
 
   /** A closed descriptor's number may belong to another file by now: it is never used again. */
   #check(memory: Uint8Array | null, at: number): void {
-    if (this.#closed) throw new LemnisError('INVALID_ARGUMENT', { errno: 'EBADF', path: this.path })
+    if (this.#closed) throw misuse('EBADF', this.path)
     if (memory === null || this.#owns === null) return
     const aligned =
       at % DISK_BLOCK_BYTES === 0 &&
       memory.byteLength % DISK_BLOCK_BYTES === 0 &&
       memory.byteOffset % DISK_BLOCK_BYTES === 0 &&
       this.#owns(memory)
-    if (!aligned) throw new LemnisError('INVALID_ARGUMENT', { errno: 'EINVAL', path: this.path })
+    if (!aligned) throw misuse('EINVAL', this.path)
   }
+}
+
+function misuse(errno: string, path: string): LemnisError {
+  return new LemnisError('INVALID_ARGUMENT', { errno, path })
 }
 
 function openAt(path: string, full: string, flags: number): Promise<number> {
@@ -228,16 +267,8 @@ type Done<T> = (error: NodeJS.ErrnoException | null, value?: T) => void
 function call<T>(path: string, operation: string, start: (done: Done<T>) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     start((error, value) => {
-      if (error) reject(errorOf(error, path, operation))
+      if (error) reject(diskError(error.code ?? 'unknown', path, operation, error))
       else resolve(value as T)
     })
   })
-}
-
-function errorOf(error: NodeJS.ErrnoException, path: string, operation: string): LemnisError {
-  const errno = error.code ?? 'unknown'
-  const detail = { errno, path, operation }
-  if (FULL.has(errno)) return new LemnisError('NO_SPACE', detail, error)
-  if (CALLERS_FAULT.has(errno)) return new LemnisError('INVALID_ARGUMENT', detail, error)
-  return new LemnisError('DISK_FAILED', detail, error)
 }

@@ -3,6 +3,7 @@
 // back. Cheap: a replica is looked at only where it has moved, and each index is compared once a
 // replica. What clients see is judged by linearizability.ts.
 
+import { LemnisError } from '../base/errors.ts'
 import type { Configuration, Role } from '../raft/types.ts'
 
 /** The highest term and the last entry that a replica ever made durable. */
@@ -31,7 +32,7 @@ export interface ObservedReplica {
   /** What any replica of the group has ever had on its disk, dead ones too. */
   durable(replica: number): Durable
   /** Of the state machine at `applied`; null while the machine is busy with a snapshot. */
-  digest(): number | null
+  digest(): Promise<number> | null
 }
 
 /** A broken promise of the system under test. */
@@ -66,6 +67,7 @@ class GroupChecker {
   #commit = 0
   /** The term of the replica that was first seen to know of #commit: no older than who committed it. */
   #commitTerm = 0
+  #breach: BrokenPromise | null = null
 
   constructor(group: number) {
     this.#group = group
@@ -180,23 +182,40 @@ class GroupChecker {
     this.#commitTerm = now.term
   }
 
+  /** The machine says what it had at this moment when it has looked at all of it. */
   #compareStates(now: ObservedReplica): void {
-    const digest = now.digest()
-    if (digest === null) return
-    const known = this.#digests.get(now.applied)
+    const digesting = now.digest()
+    if (digesting === null) return
+    const { applied, host, replica } = now
+    digesting.then(
+      (digest) => this.#compareDigests(digest, applied, `replica ${replica} on ${host}`),
+      (error: unknown) => {
+        // What a bad disk does not show can't be compared.
+        if (!(error instanceof LemnisError)) throw error
+      },
+    )
+  }
+
+  #compareDigests(digest: number, applied: number, who: string): void {
+    const known = this.#digests.get(applied)
     if (known !== undefined) {
-      if (known.digest !== digest) {
-        this.#broken(now, `has another state at entry ${now.applied} than ${known.who}`)
-      }
+      if (known.digest === digest) return
+      const what = `has another state at entry ${applied} than ${known.who}`
+      this.#breach ??= new BrokenPromise(`group ${this.#group}, ${who} ${what}`)
       return
     }
-    this.#digests.set(now.applied, { digest, who: now.host })
+    this.#digests.set(applied, { digest, who })
     if (this.#digests.size > DIGESTS_MAX) {
       for (const oldest of this.#digests.keys()) {
         this.#digests.delete(oldest)
         break
       }
     }
+  }
+
+  /** Throws what the comparison of states has found since the last look. */
+  throwBreach(): void {
+    if (this.#breach !== null) throw this.#breach
   }
 
   #broken(now: ObservedReplica, what: string): never {
@@ -230,7 +249,12 @@ export class ReplicationChecker {
 
   /** Call after each event, with every living replica. Throws a BrokenPromise. */
   look(replicas: Iterable<ObservedReplica>): void {
+    this.#throwBreaches()
     for (const replica of replicas) this.#groupOf(replica.group).look(replica)
+  }
+
+  #throwBreaches(): void {
+    for (const group of this.#groups.values()) group.throwBreach()
   }
 
   /** The highest index that any replica of the group was ever seen to commit. */
@@ -240,6 +264,7 @@ export class ReplicationChecker {
 
   /** At the end, when everything is healed and still: all members have everything. */
   settled(replicas: Iterable<ObservedReplica>): void {
+    this.#throwBreaches()
     for (const replica of replicas) {
       const commit = this.commitOf(replica.group)
       if (replica.applied >= commit) continue

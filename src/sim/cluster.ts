@@ -415,7 +415,7 @@ class ReplicaView implements ObservedReplica {
   durable(replica: number): Durable {
     return this.#marks.of(this.#replica.group, replica)
   }
-  digest(): number | null {
+  digest(): Promise<number> | null {
     const { machine, installing, applied } = this.#replica
     return installing || machine.appliedIndex !== applied ? null : machine.digest()
   }

@@ -144,6 +144,34 @@ describe('SimDisk crashes', () => {
     expect([...seen].sort()).toEqual(['kept', 'lost', 'torn'])
   })
 
+  it('pieces of a batch in flight are lost, kept or torn each by itself', async () => {
+    const seen = new Set<string>()
+    for (let seed = 0; seed < 60; seed++) {
+      const disk = makeDisk(seed)
+      const file = await makeFile(disk, 'f')
+      await file.write(new Uint8Array(3 * 4096).fill(1), 0)
+      await file.sync()
+      disk.stall()
+      const writing = disk.mount().writeAll([
+        { file, at: 0, from: new Uint8Array(4096).fill(2) },
+        { file, at: 8192, from: new Uint8Array(4096).fill(2) },
+      ])
+      const closing = file.close()
+      disk.crash('process')
+      expect(await never(Promise.race([writing, closing]))).toBe(true)
+      const bytes = await content(disk, 'f')
+      const shape = [0, 4096, 8192].map((at) => {
+        const values = new Set(bytes.slice(at, at + 4096))
+        return values.size === 2 ? 'torn' : values.has(1) ? 'lost' : 'kept'
+      })
+      expect(shape[1]).toBe('lost')
+      seen.add(`${shape[0]} ${shape[2]}`)
+    }
+    expect(seen).toContain('lost kept')
+    expect(seen).toContain('kept lost')
+    expect(seen).toContain('torn torn')
+  })
+
   it('what a dead process still asks for does not happen', async () => {
     const disk = makeDisk()
     const mounted = disk.mount()
@@ -151,6 +179,7 @@ describe('SimDisk crashes', () => {
     disk.crash('process')
     expect(await never(mounted.remove('f'))).toBe(true)
     expect(await never(mounted.list(''))).toBe(true)
+    expect(await never(mounted.writeAll([]))).toBe(true)
     expect(await disk.mount().list('')).toEqual(['f'])
   })
 
@@ -206,6 +235,8 @@ describe('SimDisk faults', () => {
     await expect(file.write(new Uint8Array(1), 0)).rejects.toMatchObject(failed)
     await expect(file.sync()).rejects.toMatchObject(failed)
     await expect(disk.syncDirectory('')).rejects.toMatchObject(failed)
+    const piece = { file, at: 0, from: new Uint8Array(1) }
+    await expect(disk.writeAll([piece])).rejects.toMatchObject(failed)
   })
 
   it('flips a bit for one read, or for good', async () => {
@@ -240,6 +271,8 @@ describe('SimDisk faults', () => {
     const file = await makeFile(disk, 'f')
     disk.faults.capacityBytes = 8192
     await file.write(new Uint8Array(8192), 0)
+    const beyond = { file, at: 8192, from: new Uint8Array(1) }
+    await expect(disk.writeAll([beyond])).rejects.toMatchObject({ code: 'NO_SPACE' })
     await expect(file.write(new Uint8Array(1), 8192)).rejects.toMatchObject({ code: 'NO_SPACE' })
     await file.write(new Uint8Array(8192).fill(1), 0)
     expect(await disk.freeBytes()).toBe(0)

@@ -75,6 +75,10 @@ interface WriteInFlight {
   readonly durable: boolean
 }
 
+interface FileWrite extends WriteInFlight {
+  readonly file: SimFile
+}
+
 export class SimDisk implements Disk {
   readonly faults: DiskFaults = noFaults()
   readonly #clock: Clock
@@ -160,6 +164,7 @@ export class SimDisk implements Disk {
       remove: (path) => alive(() => this.remove(path)),
       syncDirectory: (path) => alive(() => this.syncDirectory(path)),
       freeBytes: () => alive(() => this.freeBytes()),
+      writeAll: (pieces) => alive(() => this.writeAll(pieces)),
       allocate: (bytes) => this.allocate(bytes),
     }
   }
@@ -226,9 +231,29 @@ export class SimDisk implements Disk {
     return this.#later(() => Math.max(0, this.faults.capacityBytes - this.usedBytes()))
   }
 
-  async writeAll(pieces: readonly Piece[]): Promise<void> {
-    const taken = pieces.map(({ file, at, from }) => ({ file, at, from: from.slice() }))
-    for (const { file, at, from } of taken) await file.write(from, at)
+  /** One latency for all pieces; each is a write of its own to faults and crashes. */
+  writeAll(pieces: readonly Piece[]): Promise<void> {
+    const writes: FileWrite[] = []
+    for (const { file, at, from } of pieces) {
+      if (!(file instanceof SimFile)) return Promise.reject(refusal('EXDEV', file.path))
+      if (file.generation !== this.#generation) return new Promise(() => {})
+      if (file.closed) return Promise.reject(refusal('EBADF', file.path))
+      if (file.durable) return Promise.reject(refusal('EINVAL', file.path))
+      const { inode, durable } = file
+      if (from.byteLength > 0) writes.push({ file, inode, at, data: from.slice(), durable })
+    }
+    if (writes.length === 0) return Promise.resolve()
+    for (const write of writes) this.#inFlight.add(write)
+    const written = this.#later(() => {
+      for (const write of writes) this.#inFlight.delete(write)
+      for (const write of writes) this.#write(write)
+    })
+    for (const { file } of writes) file.batches.add(written)
+    const ended = (): void => {
+      for (const { file } of writes) file.batches.delete(written)
+    }
+    written.then(ended, ended)
+    return written
   }
 
   allocate(bytes: number): Uint8Array {
@@ -253,23 +278,26 @@ export class SimDisk implements Disk {
 
   /** For SimFile. */
   writeInode(file: SimFile, from: Uint8Array, at: number): Promise<void> {
-    const write = { inode: file.inode, at, data: from, durable: file.durable }
+    const write = { file, inode: file.inode, at, data: from, durable: file.durable }
     if (file.generation === this.#generation) this.#inFlight.add(write)
     return this.#ofFile(file, () => {
       this.#inFlight.delete(write)
       this.#requireAligned(file, from, at)
-      this.#requireSpace(file, from.byteLength, at)
-      if (this.#happens(this.faults.writeErrorChance)) {
-        file.inode.writePart(at, from, file.durable, this.#random)
-        throw new LemnisError('DISK_FAILED', { errno: 'EIO', path: file.path, operation: 'write' })
-      }
-      const place = this.#happens(this.faults.misdirectChance) ? this.#elsewhere(file.inode) : at
-      const { inode, durable } = file
-      this.#change({ kind: 'write', inode: inode.id, at: place, data: from, durable })
-      if (from.byteLength > 0 && this.#happens(this.faults.restFlipChance)) {
-        inode.flip(place + this.#random.below(from.byteLength), this.#random.below(8))
-      }
+      this.#write(write)
     })
+  }
+
+  #write({ file, inode, at, data, durable }: FileWrite): void {
+    this.#requireSpace(file, data.byteLength, at)
+    if (this.#happens(this.faults.writeErrorChance)) {
+      inode.writePart(at, data, durable, this.#random)
+      throw new LemnisError('DISK_FAILED', { errno: 'EIO', path: file.path, operation: 'write' })
+    }
+    const place = this.#happens(this.faults.misdirectChance) ? this.#elsewhere(inode) : at
+    this.#change({ kind: 'write', inode: inode.id, at: place, data, durable })
+    if (data.byteLength > 0 && this.#happens(this.faults.restFlipChance)) {
+      inode.flip(place + this.#random.below(data.byteLength), this.#random.below(8))
+    }
   }
 
   /** For SimFile. */
@@ -285,6 +313,16 @@ export class SimDisk implements Disk {
   /** For SimFile. */
   truncateInode(file: SimFile, size: number): Promise<void> {
     return this.#ofFile(file, () => this.#change({ kind: 'truncate', inode: file.inode.id, size }))
+  }
+
+  /** For SimFile: batches that use the file end first. */
+  closeInode(file: SimFile): Promise<void> {
+    const release = (): Promise<void> => this.#ofFile(file, () => void file.inode.openCount--)
+    if (file.batches.size === 0 || file.closed) return release()
+    return Promise.allSettled(file.batches).then(() => {
+      if (file.generation !== this.#generation) return new Promise(() => {})
+      return this.#later(() => void file.inode.openCount--)
+    })
   }
 
   /** For SimFile: runs `act` after a latency; after a crash, never. */
@@ -419,6 +457,8 @@ class SimFile implements DiskFile {
   readonly durable: boolean
   readonly generation: number
   closed = false
+  /** Batches of the disk that write to this file and have not ended. */
+  readonly batches = new Set<Promise<void>>()
   readonly #disk: SimDisk
 
   constructor(disk: SimDisk, path: string, inode: SimInode, durable: boolean, generation: number) {
@@ -450,9 +490,7 @@ class SimFile implements DiskFile {
   }
 
   close(): Promise<void> {
-    const closing = this.#disk.later(this, () => {
-      this.inode.openCount--
-    })
+    const closing = this.#disk.closeInode(this)
     this.closed = true
     return closing
   }

@@ -2,8 +2,9 @@
 // is tested with the simulator (src/sim/disk.test.ts) and by kill -9 (src/raftlog/kill.test.ts).
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bytesEqual } from '../../src/base/bytes.ts'
 import { LemnisError } from '../../src/base/errors.ts'
-import { DISK_BLOCK_BYTES, type Disk } from '../../src/env/disk.ts'
+import { DISK_BLOCK_BYTES, type Disk, type DiskFile } from '../../src/env/disk.ts'
 
 export interface DiskUnderTest {
   readonly disk: Disk
@@ -151,6 +152,97 @@ export function describeDisk(name: string, make: () => Promise<DiskUnderTest>): 
       await disk.syncDirectory('d')
       expect(await disk.list('d')).toEqual(['sub'])
       expect(await codeOf(disk.syncDirectory('d/none'))).toBe('INVALID_ARGUMENT ENOENT')
+    })
+
+    it('writes pieces of many files at once, in order, and takes the bytes at once', async () => {
+      const one = await disk.open('d/one', { create: true })
+      const two = await disk.open('d/two', { create: true })
+      const reused = text('abc')
+      const pieces = [
+        { file: one, at: 4096, from: text('first') },
+        { file: two, at: 0, from: reused },
+        { file: one, at: 4101, from: text('next') },
+        { file: one, at: 4098, from: text('RS') },
+        { file: two, at: 3, from: new Uint8Array(0) },
+        { file: two, at: 3, from: text('d') },
+      ]
+      const written = disk.writeAll(pieces)
+      reused.fill(0)
+      await written
+      expect(await one.sizeBytes()).toBe(4105)
+      expect(await two.sizeBytes()).toBe(4)
+      const into = new Uint8Array(9)
+      await one.read(into, 4096)
+      expect(new TextDecoder().decode(into)).toBe('fiRStnext')
+      const other = new Uint8Array(4)
+      await two.read(other, 0)
+      expect(new TextDecoder().decode(other)).toBe('abcd')
+      await disk.writeAll([])
+      for (const file of [one, two]) {
+        await file.sync()
+        await file.close()
+      }
+    })
+
+    it('writes large batches, and many at once', async () => {
+      const names = ['a', 'b', 'c', 'd']
+      const files = await Promise.all(names.map((name) => disk.open(`d/${name}`, { create: true })))
+      const large = (fill: number): Uint8Array => new Uint8Array(3_000_000).fill(fill)
+      const batchOf = (file: DiskFile, fill: number): Promise<void> =>
+        disk.writeAll([
+          { file, at: 1000, from: large(fill) },
+          { file, at: 2000, from: large(fill + 1) },
+          { file, at: 3, from: new Uint8Array([fill]) },
+        ])
+      await Promise.all(files.map(batchOf))
+      for (const [fill, file] of files.entries()) {
+        const expected = new Uint8Array(3_002_000)
+        expected.set(large(fill), 1000)
+        expected.set(large(fill + 1), 2000)
+        expected[3] = fill
+        const into = new Uint8Array(3_002_000)
+        expect(await file.read(into, 0)).toBe(3_002_000)
+        expect(bytesEqual(into, expected)).toBe(true)
+        await file.close()
+      }
+    })
+
+    it('refuses pieces of closed and of durable files before anything is written', async () => {
+      const file = await disk.open('d/f', { create: true })
+      const durable = await disk.open('d/durable', { create: true, durable: true })
+      const closed = await disk.open('d/closed', { create: true })
+      await closed.close()
+      const good = { file, at: 0, from: text('x') }
+      const withClosed = [good, { file: closed, at: 0, from: text('x') }]
+      expect(await codeOf(disk.writeAll(withClosed))).toBe('INVALID_ARGUMENT EBADF')
+      const withDurable = [good, { file: durable, at: 0, from: block(1) }]
+      expect(await codeOf(disk.writeAll(withDurable))).toBe('INVALID_ARGUMENT EINVAL')
+      expect(await file.sizeBytes()).toBe(0)
+      await file.close()
+      await durable.close()
+    })
+
+    it('closes a file only after the batches that use it', async () => {
+      for (let round = 0; round < 20; round++) {
+        const file = await disk.open('d/f', { create: true })
+        const pieces = Array.from({ length: 100 }, (_, i) => ({
+          file,
+          at: i * 8192,
+          from: new Uint8Array(4096).fill(round + 1),
+        }))
+        const written = disk.writeAll(pieces)
+        const closed = file.close()
+        // It may get the number of the descriptor that was closed.
+        const other = await disk.open('d/other', { create: true })
+        await Promise.all([written, closed])
+        expect(await other.sizeBytes()).toBe(0)
+        await other.close()
+        const again = await disk.open('d/f')
+        const into = new Uint8Array(1)
+        await again.read(into, 99 * 8192 + 4095)
+        expect(into[0]).toBe(round + 1)
+        await again.close()
+      }
     })
 
     it('tells the free bytes', async () => {

@@ -15,12 +15,16 @@ import { type HostConfig, hostConfig } from '../config.ts'
 import { CopysetHost } from '../host.ts'
 import type { Replica } from '../replica.ts'
 import { type GroupId, type HostId, replicaIdOf } from '../replica-id.ts'
+import type { Machines } from '../state-machine.ts'
 import type { KvMachine } from './kv.ts'
 import { decodeResult, encodeCommand, type KvStatus } from './kv-codec.ts'
 import { kvMachines } from './kv-machines.ts'
 import { smallLog } from './small-log.ts'
 
 export const GROUP = 7 as GroupId
+/** Called at each start of a host's process. */
+export type MachinesOf = (env: Env) => Promise<Machines>
+
 const PATIENCE_US = 60_000_000
 const ENCODER = new TextEncoder()
 
@@ -30,12 +34,23 @@ export class HostRig {
   readonly machines: readonly SimHost[]
   /** Event names in the order in which they came, as `h1 copyset_replica_made`. */
   readonly events: string[] = []
+  /** Fields of the last event of each such name. */
+  readonly fields = new Map<string, Readonly<Record<string, unknown>>>()
   readonly fenced: string[] = []
   readonly #config: HostConfig
   readonly #hosts = new Map<SimHost, CopysetHost>()
   #callers = 0
 
-  constructor(hostCount: number, config: Partial<HostConfig> = {}, seed = 1) {
+  readonly #machinesOf: MachinesOf
+
+  /** `machinesOf` takes the place of the key-value machine. */
+  constructor(
+    hostCount: number,
+    config: Partial<HostConfig> = {},
+    seed = 1,
+    machinesOf: MachinesOf = async (env) => kvMachines(env, 'kv', { bucketCount: 4 }),
+  ) {
+    this.#machinesOf = machinesOf
     this.world = new World({ seed })
     this.network = new SimNetwork(this.world)
     this.#config = hostConfig({ hibernateAfterMs: 0, ...config })
@@ -96,7 +111,10 @@ export class HostRig {
   async #boot(env: Env, machine: SimHost): Promise<void> {
     const observer: Observer = {
       ...SILENT,
-      emit: (name) => void this.events.push(`${machine.name} ${name}`),
+      emit: (name, fields) => {
+        this.events.push(`${machine.name} ${name}`)
+        this.fields.set(`${machine.name} ${name}`, fields)
+      },
     }
     const rpc = rpcConfig()
     const server = await RpcServer.listen(env, observer, `${machine.name}:7000`, rpc)
@@ -109,7 +127,7 @@ export class HostRig {
       rpc,
       server,
       directory: { addressOf: (id) => `h${id}:7000` },
-      machines: kvMachines(env, 'kv', { bucketCount: 4 }),
+      machines: await this.#machinesOf(env),
       onFenced: (error) => void this.fenced.push(`${machine.name} ${error.code}`),
     })
     this.#hosts.set(machine, host)
@@ -164,10 +182,15 @@ export class HostRig {
       client: 1,
       sequence: 0,
     })
+    return this.proposing(host, command).then((outcome) =>
+      typeof outcome === 'string' ? outcome : decodeResult(outcome).status,
+    )
+  }
+
+  /** What the machine answered to an entry, or the code of the error; time stands still. */
+  proposing(host: number, data: Uint8Array): Promise<Uint8Array | LemnisError['code']> {
     return new Promise((resolve) => {
-      this.host(host).propose(GROUP, command, (error, result) => {
-        resolve(error === null ? decodeResult(result).status : error.code)
-      })
+      this.host(host).propose(GROUP, data, (error, result) => resolve(error?.code ?? result))
     })
   }
 

@@ -1,11 +1,13 @@
 // Owns the taking in of a peer's state: each bucket that differs goes to a file of its own, from where
 // an interrupted transfer goes on; all of them become the state in one step. A name holds bucket and
 // version, and equal versions have equal bytes, so another peer may finish what one has begun.
+// A cursor is an offset in the bucket's bytes; what is held of a bucket is of no use for another version.
 
 import { assert, must } from '../../base/assert.ts'
+import { EMPTY } from '../../base/bytes.ts'
 import { LemnisError } from '../../base/errors.ts'
 import type { DiskFile } from '../../env/disk.ts'
-import type { SnapshotItem, SnapshotSink } from '../state-machine.ts'
+import { type SnapshotItem, type SnapshotSink, TRANSFER_END } from '../state-machine.ts'
 import type { KvBucket } from './kv-bucket.ts'
 import type { KvFiles } from './kv-files.ts'
 
@@ -83,17 +85,23 @@ export class KvSink implements SnapshotSink {
   }
 
   resumeAt(id: number): number {
-    return must(this.#incoming.get(id), 'resumeAt of a wanted item').resumeAt
+    const { resumeAt, item } = must(this.#incoming.get(id), 'resumeAt of a wanted item')
+    return resumeAt === item.bytes ? TRANSFER_END : resumeAt
   }
 
-  write(id: number, at: number, bytes: Uint8Array): Promise<void> {
+  async have(): Promise<Uint8Array> {
+    return EMPTY
+  }
+
+  write(id: number, at: number, bytes: Uint8Array, next: number): Promise<void> {
     const incoming = this.#incoming.get(id)
     const end = at + bytes.byteLength
     if (
       this.#closed ||
       incoming === undefined ||
       at > incoming.bytes ||
-      end > incoming.item.bytes
+      end > incoming.item.bytes ||
+      end !== (next === TRANSFER_END ? incoming.item.bytes : next)
     ) {
       return Promise.reject(
         new LemnisError('INVALID_ARGUMENT', { item: id, at, reason: 'not expected' }),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { vectorsOf } from '../../../test/vectors.ts'
-import { bytesOfHex, hexOf, viewOf } from '../../base/bytes.ts'
+import { bytesOfHex, EMPTY, hexOf, viewOf } from '../../base/bytes.ts'
 import { crc32cPure } from '../../base/crc32c.ts'
 import { LemnisError } from '../../base/errors.ts'
 import { Prng } from '../../base/prng.ts'
@@ -9,7 +9,7 @@ import type { Network } from '../../env/network.ts'
 import type { Entry } from '../../raft/types.ts'
 import { SimDisk } from '../../sim/disk.ts'
 import { InstantClock } from '../../sim/disk-clock.ts'
-import type { SnapshotSink, SnapshotSource } from '../state-machine.ts'
+import { type SnapshotSink, type SnapshotSource, TRANSFER_END } from '../state-machine.ts'
 import { KvMachine } from './kv.ts'
 import { decodeBucket } from './kv-bucket.ts'
 import {
@@ -148,18 +148,18 @@ describe('key-value machine', () => {
     const disk = newDisk()
     const machine = await open(disk)
     for (const wish of wishes(200, 1)) run(machine, wish)
-    const digest = machine.digest()
+    const digest = await machine.digest()
     const done = machine.checkpoint(MARK)
     for (const wish of wishes(50, 2)) run(machine, wish)
     await done
-    expect(machine.digest()).not.toBe(digest)
+    expect(await machine.digest()).not.toBe(digest)
     expect(machine.mark).toEqual(MARK)
     const again = await open(disk)
     expect(again.appliedIndex).toBe(200)
-    expect(again.digest()).toBe(digest)
+    expect(await again.digest()).toBe(digest)
     expect(again.mark).toEqual(MARK)
     for (const [i, wish] of wishes(50, 2).entries()) again.apply(entryOf(201 + i, wish))
-    expect(again.digest()).toBe(machine.digest())
+    expect(await again.digest()).toBe(await machine.digest())
   })
 
   it('writes only what changed, and leaves no old files', async () => {
@@ -191,10 +191,10 @@ describe('key-value machine', () => {
         other = await open(disk)
       }
     }
-    expect(other.digest()).toBe(one.digest())
+    expect(await other.digest()).toBe(await one.digest())
     run(other, { op: 'put', key: 'z', value: 'z' })
     one.skip(one.appliedIndex + 1)
-    expect(other.digest()).not.toBe(one.digest())
+    expect(await other.digest()).not.toBe(await one.digest())
   })
 
   it('fails on a full disk without harm, and succeeds when there is room', async () => {
@@ -206,7 +206,7 @@ describe('key-value machine', () => {
     expect(await disk.list(DIRECTORY)).toEqual([])
     disk.faults.capacityBytes = Number.MAX_SAFE_INTEGER
     await machine.checkpoint(MARK)
-    expect((await open(disk)).digest()).toBe(machine.digest())
+    expect(await (await open(disk)).digest()).toBe(await machine.digest())
   })
 
   it('refuses a damaged state and another number of buckets', async () => {
@@ -225,7 +225,7 @@ describe('key-value machine', () => {
         disk.flip(path, at, at % 8)
       }
     }
-    expect((await open(disk)).digest()).toBe(machine.digest())
+    expect(await (await open(disk)).digest()).toBe(await machine.digest())
   })
 
   it('is removed with everything of it, also while it is damaged', async () => {
@@ -249,10 +249,10 @@ describe('a crash in a checkpoint', () => {
     const machine = await open(disk)
     for (const wish of wishes(40, 1)) run(machine, wish)
     await machine.checkpoint(text('first'))
-    const digests = new Map([['first', machine.digest()]])
+    const digests = new Map([['first', await machine.digest()]])
     const firstEvents = events.length
     for (const wish of wishes(40, 2)) run(machine, wish)
-    digests.set('second', machine.digest())
+    digests.set('second', await machine.digest())
     await machine.checkpoint(text('second'))
     let olds = 0
     let news = 0
@@ -266,14 +266,14 @@ describe('a crash in a checkpoint', () => {
           image.crash('power', choice)
           const after = await open(image)
           const mark = new TextDecoder().decode(after.mark)
-          expect(after.digest()).toBe(digests.get(mark))
+          expect(await after.digest()).toBe(digests.get(mark))
           expect(after.appliedIndex).toBe(mark === 'first' ? 40 : 80)
           if (mark === 'first') olds++
           else news++
           // It goes on from there.
           run(after, { op: 'put', key: 'more', value: 'x' })
           await after.checkpoint(text('third'))
-          expect((await open(image)).digest()).toBe(after.digest())
+          expect(await (await open(image)).digest()).toBe(await after.digest())
         }
       }
     }
@@ -291,14 +291,12 @@ async function transfer(
 ): Promise<number> {
   let pieces = 0
   for (const item of sink.wanted) {
-    let at = sink.resumeAt(item.id)
-    for (;;) {
+    const have = await sink.have(item.id)
+    for (let cursor = sink.resumeAt(item.id); cursor !== TRANSFER_END; pieces++) {
       if (pieces === piecesMax) return pieces
-      const bytes = await source.read(item.id, at, pieceBytes)
-      await sink.write(item.id, at, bytes)
-      pieces++
-      at += bytes.byteLength
-      if (bytes.byteLength < pieceBytes) break
+      const { bytes, next } = await source.read(item.id, cursor, pieceBytes, have)
+      await sink.write(item.id, cursor, bytes, next)
+      cursor = next
     }
   }
   return pieces
@@ -319,7 +317,7 @@ async function leaderAndFollower(): Promise<[KvMachine, KvMachine, SimDisk]> {
 describe('a snapshot of the key-value machine', () => {
   it('is exact at its index, though the source goes on', async () => {
     const [leader, follower, disk] = await leaderAndFollower()
-    const digest = leader.digest()
+    const digest = await leader.digest()
     const source = leader.snapshot()
     const sink = await follower.receive(source.index, source.items)
     await transfer(source, sink, 100, 3)
@@ -331,11 +329,11 @@ describe('a snapshot of the key-value machine', () => {
     await rest.finish(MARK)
     source.close()
     expect(follower.appliedIndex).toBe(300)
-    expect(follower.digest()).toBe(digest)
+    expect(await follower.digest()).toBe(digest)
     expect(follower.mark).toEqual(MARK)
     for (const [i, wish] of wishes(100, 9).entries()) follower.apply(entryOf(301 + i, wish))
-    expect(follower.digest()).toBe(leader.digest())
-    expect((await open(disk)).digest()).toBe(digest)
+    expect(await follower.digest()).toBe(await leader.digest())
+    expect(await (await open(disk)).digest()).toBe(digest)
   })
 
   it('wants only what differs', async () => {
@@ -350,7 +348,7 @@ describe('a snapshot of the key-value machine', () => {
     expect(small.wanted.length).toBe(1)
     await transfer(second, small, 4096)
     await small.finish(MARK)
-    expect(follower.digest()).toBe(leader.digest())
+    expect(await follower.digest()).toBe(await leader.digest())
     const nothing = await follower.receive(second.index + 1, second.items)
     expect(nothing.wanted).toEqual([])
     await nothing.finish(MARK)
@@ -367,14 +365,14 @@ describe('a snapshot of the key-value machine', () => {
       for (const kind of ['process', 'power'] as const) {
         const [leader, follower, disk] = await leaderAndFollower()
         await follower.checkpoint(text('old'))
-        const old = follower.digest()
+        const old = await follower.digest()
         const source = leader.snapshot()
         await transfer(source, await follower.receive(source.index, source.items), 100, cut)
         disk.crash(kind, new Prng(cut))
         const again = await open(disk)
-        expect(again.digest()).toBe(old)
+        expect(await again.digest()).toBe(old)
         const left = await receiveAll(source, again)
-        expect(again.digest()).toBe(leader.digest())
+        expect(await again.digest()).toBe(await leader.digest())
         if (kind === 'process') expect(left).toBeLessThanOrEqual(pieces - cut + source.items.length)
       }
     }
@@ -396,7 +394,7 @@ describe('a snapshot of the key-value machine', () => {
       disk.crash('power', 'lose')
       const after = await open(disk)
       expect(new TextDecoder().decode(after.mark)).toBe('new')
-      expect(after.digest()).toBe(leader.digest())
+      expect(await after.digest()).toBe(await leader.digest())
     }
     expect(overlaps).toBeGreaterThan(10)
   })
@@ -406,7 +404,7 @@ describe('a snapshot of the key-value machine', () => {
     const events = disk.record()
     const follower = await open(disk)
     await follower.checkpoint(text('old'))
-    const old = follower.digest()
+    const old = await follower.digest()
     const source = leader.snapshot()
     const sink = await follower.receive(source.index, source.items)
     await transfer(source, sink, 1000)
@@ -419,10 +417,10 @@ describe('a snapshot of the key-value machine', () => {
         image.crash('power', choice)
         const after = await open(image)
         const isNew = new TextDecoder().decode(after.mark) === 'new'
-        expect(after.digest()).toBe(isNew ? leader.digest() : old)
+        expect(await after.digest()).toBe(isNew ? await leader.digest() : old)
         if (isNew) news++
         await receiveAll(source, after)
-        expect(after.digest()).toBe(leader.digest())
+        expect(await after.digest()).toBe(await leader.digest())
       }
     }
     expect(news).toBeGreaterThan(3)
@@ -434,20 +432,25 @@ describe('a snapshot of the key-value machine', () => {
     const sink = await follower.receive(source.index, source.items)
     const item = sink.wanted[0]
     if (item === undefined) throw new Error('nothing wanted')
-    const piece = await source.read(item.id, 0, 50)
-    await sink.write(item.id, 0, piece)
-    await sink.write(item.id, 0, piece)
-    await sink.write(item.id, 10, piece.subarray(10))
-    const refused = { code: 'INVALID_ARGUMENT' }
-    await expect(sink.write(item.id, 60, piece)).rejects.toMatchObject(refused)
-    await expect(sink.write(99, 0, piece)).rejects.toMatchObject(refused)
-    await expect(sink.write(item.id, 50, new Uint8Array(item.bytes))).rejects.toMatchObject(refused)
-    await expect(sink.finish(MARK)).rejects.toMatchObject(refused)
+    const { bytes: piece, next } = await source.read(item.id, 0, 50, EMPTY)
+    expect([piece.byteLength, next]).toEqual([50, 50])
+    await sink.write(item.id, 0, piece, 50)
+    await sink.write(item.id, 0, piece, 50)
+    await sink.write(item.id, 10, piece.subarray(10), 50)
+    const refuses = async (id: number, at: number, bytes: Uint8Array, end: number): Promise<void> =>
+      expect(sink.write(id, at, bytes, end)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    await refuses(item.id, 60, piece, 110)
+    await refuses(99, 0, piece, 50)
+    await refuses(item.id, 50, new Uint8Array(item.bytes), TRANSFER_END)
+    await refuses(item.id, 50, new Uint8Array(item.bytes), 50 + item.bytes)
+    await refuses(item.id, 50, piece, 60)
+    await refuses(item.id, 50, piece, TRANSFER_END)
+    await expect(sink.finish(MARK)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     await sink.abort()
-    await expect(sink.write(item.id, 50, piece)).rejects.toMatchObject(refused)
+    await refuses(item.id, 50, piece, 100)
     const bad = [{ id: 4, version: 1, bytes: 1 }]
     await expect(follower.receive(400, bad)).rejects.toMatchObject({ code: 'CORRUPT' })
-    await expect(source.read(77, 0, 1)).rejects.toBeInstanceOf(LemnisError)
+    await expect(source.read(77, 0, 1, EMPTY)).rejects.toBeInstanceOf(LemnisError)
   })
 
   it('finds bytes that were damaged on the way, and takes them anew', async () => {
@@ -456,18 +459,19 @@ describe('a snapshot of the key-value machine', () => {
     const sink = await follower.receive(source.index, source.items)
     const damaged: SnapshotSource = {
       ...source,
-      read: async (id, at, bytes) => {
-        const good = await source.read(id, at, bytes)
-        if (at === 0 && id === sink.wanted[1]?.id) good[40] = (good[40] as number) ^ 1
+      read: async (id, at, bytesMax, have) => {
+        const good = await source.read(id, at, bytesMax, have)
+        const { bytes } = good
+        if (at === 0 && id === sink.wanted[1]?.id) bytes[40] = (bytes[40] as number) ^ 1
         return good
       },
     }
     await transfer(damaged, sink, 1000)
-    const before = follower.digest()
+    const before = await follower.digest()
     await expect(sink.finish(MARK)).rejects.toMatchObject({ code: 'CORRUPT' })
-    expect(follower.digest()).toBe(before)
+    expect(await follower.digest()).toBe(before)
     await receiveAll(source, follower)
-    expect(follower.digest()).toBe(leader.digest())
+    expect(await follower.digest()).toBe(await leader.digest())
   })
 })
 

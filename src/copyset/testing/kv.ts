@@ -11,7 +11,13 @@ import { LemnisError } from '../../base/errors.ts'
 import { writeU53 } from '../../base/u53.ts'
 import type { Env } from '../../env/env.ts'
 import type { Entry } from '../../raft/types.ts'
-import type { SnapshotItem, SnapshotSink, SnapshotSource, StateMachine } from '../state-machine.ts'
+import {
+  type SnapshotItem,
+  type SnapshotSink,
+  type SnapshotSource,
+  type StateMachine,
+  TRANSFER_END,
+} from '../state-machine.ts'
 import { KvBucket, textOfKey } from './kv-bucket.ts'
 import { decodeCommand, encodeResult, type KvCommand, type KvStatus } from './kv-codec.ts'
 import { KvFiles } from './kv-files.ts'
@@ -142,7 +148,7 @@ export class KvMachine implements StateMachine {
     return encodeResult(status, at, null)
   }
 
-  digest(): number {
+  async digest(): Promise<number> {
     const bytes = new Uint8Array(this.#buckets.length * 12)
     const view = viewOf(bytes)
     for (const [id, bucket] of this.#buckets.entries()) {
@@ -220,12 +226,14 @@ export class KvMachine implements StateMachine {
     return {
       index: this.#appliedIndex,
       items,
-      read: async (id, at, bytes) => {
+      read: async (id, at, bytesMax) => {
         const bucket = frozen[id]
         if (bucket === undefined) throw new LemnisError('INVALID_ARGUMENT', { item: id })
         if (id !== encodedId) encoded = bucket.encode(id, frozen.length, this.#crc32c)
         encodedId = id
-        return encoded.slice(at, at + bytes)
+        const next = at + bytesMax
+        const isLast = next >= encoded.byteLength
+        return { bytes: encoded.slice(at, next), next: isLast ? TRANSFER_END : next }
       },
       close: () => {
         frozen.length = 0

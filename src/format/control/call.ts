@@ -40,7 +40,7 @@ export function decodeControl<S extends TSchema>(schema: S, bytes: Uint8Array): 
   } catch {
     throw new LemnisError('INVALID_ARGUMENT', { reason: 'not JSON' })
   }
-  if (Check(schema, value)) return value as Static<S>
+  if (Check(schema, value)) return value
   const [first] = Errors(schema, value)
   throw new LemnisError('INVALID_ARGUMENT', {
     member: first?.instancePath ?? '',

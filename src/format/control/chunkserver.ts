@@ -133,10 +133,17 @@ export const LIST_CHUNKS = controlCall(
   }),
 )
 
-/** Repairs what fails its checksum in one chunk of this replica, from the others. */
+/**
+ * Repairs what fails its checksum in one chunk of this replica, from the others. With `expected`, what
+ * a majority has: a replica that has applied that version and holds something else is rebuilt.
+ */
 export const REPAIR_CHUNK = controlCall(
   'replica.repair',
   0x0312,
-  Type.Object({ group: Id, chunk: Id }),
+  Type.Object({
+    group: Id,
+    chunk: Id,
+    expected: Type.Optional(Type.Object({ version: U53, digest: U53 })),
+  }),
   Type.Object({ badBlocks: U53, repairedBlocks: U53 }),
 )

@@ -26,9 +26,13 @@ export const LIST_CHUNKSERVERS = controlCall(
 export const LIST_COPYSETS = controlCall(
   'copyset.list',
   0x0212,
-  /** Empty: all. */
-  Type.Object({ ids: Type.Array(Id) }),
-  Type.Object({ copysets: Type.Array(Copyset) }),
+  /** Empty: all, in order of id; `from` pages on. */
+  Type.Object({ ids: Type.Array(Id), from: Type.Optional(Id) }),
+  Type.Object({
+    copysets: Type.Array(Copyset),
+    /** Where the next page begins; absent at the end. */
+    next: Type.Optional(Id),
+  }),
 )
 
 /** Orders every chunkserver to scrub. */
@@ -47,6 +51,8 @@ export const STATUS = controlCall(
   Type.Object({
     clusterId: Type.String(),
     version: Type.String(),
+    /** Of the HTTP port of the MDS that answers; absent when it has none. */
+    httpAddress: Type.Optional(Type.String()),
     health: Health,
     chunkservers: Type.Object({ online: U53, unstable: U53, offline: U53 }),
     copysets: Type.Object({ total: U53, ok: U53, degraded: U53, broken: U53, moving: U53 }),
@@ -80,9 +86,13 @@ export const CREATE_VOLUME = controlCall(
 export const LIST_VOLUMES = controlCall(
   'volume.list',
   0x0221,
-  /** The recycle bin instead of the volumes in use. */
-  Type.Object({ deleted: Type.Boolean() }),
-  Type.Object({ volumes: Type.Array(Volume) }),
+  /** The recycle bin instead of the volumes in use. In order of id; `from` pages on. */
+  Type.Object({ deleted: Type.Boolean(), from: Type.Optional(Id) }),
+  Type.Object({
+    volumes: Type.Array(Volume),
+    /** Where the next page begins; absent at the end. */
+    next: Type.Optional(Id),
+  }),
 )
 
 export const SHOW_VOLUME = controlCall('volume.show', 0x0222, Type.Object({ name: Name }), Volume)
@@ -149,7 +159,10 @@ export const OPEN_VOLUME = controlCall(
   Lease,
 )
 
-/** FENCED: somebody took the volume over; NOT_FOUND: it was deleted. */
+/**
+ * FENCED: somebody took the volume over; NOT_FOUND: it was deleted. A reader gives epoch 0,
+ * or opens again.
+ */
 export const RENEW_LEASE = controlCall(
   'volume.renew',
   0x0231,
@@ -164,7 +177,7 @@ export const CLOSE_VOLUME = controlCall(
   Empty,
 )
 
-/** Segments `from` to before `to`. With `allocate` missing ones are made, which takes the epoch of the writer. */
+/** Segments `from` to before `to`, at most 1024. With `allocate` missing ones are made, which takes the epoch of the writer. */
 export const GET_SEGMENTS = controlCall(
   'volume.segments',
   0x0233,

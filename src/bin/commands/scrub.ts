@@ -1,0 +1,51 @@
+// Owns the commands that start and follow the scrub: every chunkserver reads and verifies all its blocks.
+
+import type { Command } from 'commander'
+import { LIST_CHUNKSERVERS, START_SCRUB } from '../../format/control/mds.ts'
+import type { Chunkserver } from '../../format/control/parts.ts'
+import { asking, declare, family } from '../cli/program.ts'
+import type { Session } from '../cli/session.ts'
+import { ago, share } from '../cli/words.ts'
+
+const WATCH_MS = 1000
+
+async function start(session: Session): Promise<void> {
+  await session.ask(START_SCRUB, {})
+  session.io.result({}, () => 'All chunkservers were told; `lemnis scrub status --watch` follows.')
+}
+
+function row({ id, scrub }: Chunkserver, nowMs: number): string[] {
+  return [
+    String(id),
+    scrub.state === 'idle' && scrub.startedMs === 0 ? 'never yet' : scrub.state,
+    `${scrub.chunksDone}/${scrub.chunksTotal}`,
+    share(scrub.chunksDone, scrub.chunksTotal),
+    String(scrub.badBlocks),
+    String(scrub.repairedBlocks),
+    ago(scrub.finishedMs, nowMs),
+  ]
+}
+
+const HEAD = ['CHUNKSERVER', 'STATE', 'CHUNKS', 'DONE', 'BAD BLOCKS', 'REPAIRED', 'FINISHED']
+
+async function status(session: Session, { watch }: { watch?: boolean }): Promise<boolean> {
+  const { io, env } = session
+  for (;;) {
+    const { chunkservers } = await session.ask(LIST_CHUNKSERVERS, {})
+    const rows = chunkservers.map((one) => row(one, env.clock.wallMs()))
+    const scrubs = chunkservers.map(({ id, scrub }) => ({ chunkserver: id, ...scrub }))
+    io.result(scrubs, () => io.table(HEAD, rows))
+    if (watch !== true || scrubs.every(({ state }) => state === 'idle')) {
+      return scrubs.some(({ badBlocks, repairedBlocks }) => badBlocks > repairedBlocks)
+    }
+    await new Promise<void>((resume) => env.clock.after(WATCH_MS, resume))
+  }
+}
+
+export function addScrubCommands(program: Command): void {
+  const scrub = family(program, 'scrub', 'read and verify everything on every disk')
+  declare(scrub, 'start', 'begin now', 'scrub start').action(asking(start))
+  declare(scrub, 'status', 'how far it is, and what it found', 'scrub status --watch')
+    .option('--watch', 'go on until it has ended')
+    .action(asking(status))
+}

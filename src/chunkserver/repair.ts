@@ -1,0 +1,211 @@
+// Owns the mending of blocks that fail their checksum here, from members of the copyset that have the
+// same version of them good. A chunk is repaired by one at a time; a few chunks at once.
+// Invariant: only what matches its checksum and the version that this replica should have is written.
+
+import { EMPTY } from '../base/bytes.ts'
+import { asLemnisError, LemnisError } from '../base/errors.ts'
+import type { BadBlock } from '../chunkstore/types.ts'
+import type { CopysetHost } from '../copyset/host.ts'
+import type { Replica } from '../copyset/replica.ts'
+import { type GroupId, type HostId, hostOf } from '../copyset/replica-id.ts'
+import type { Env } from '../env/env.ts'
+import {
+  decodeBlocksFound,
+  decodeBlocksWanted,
+  encodeBlocksFound,
+  encodeBlocksWanted,
+} from '../format/chunk-replies.ts'
+import { BLOCK_BYTES, REQUEST_BLOCKS_MAX } from '../format/chunk-request.ts'
+import { METHODS } from '../format/methods.ts'
+import type { Observer } from '../observe/observe.ts'
+import { membersOf } from '../raft/configuration.ts'
+import type { IncomingCall } from '../rpc/incoming.ts'
+import type { RpcServer } from '../rpc/server.ts'
+import { chunksOf } from './chunk-machine.ts'
+import type { ChunkserverConfig } from './config.ts'
+import type { Neighbours } from './neighbours.ts'
+
+export interface RepairerOptions {
+  readonly env: Env
+  readonly observer: Observer
+  readonly host: CopysetHost
+  readonly config: ChunkserverConfig
+  readonly neighbours: Neighbours
+}
+
+export interface RepairResult {
+  readonly badBlocks: number
+  readonly repairedBlocks: number
+}
+
+const NOTHING: RepairResult = { badBlocks: 0, repairedBlocks: 0 }
+
+export class Repairer {
+  readonly #options: RepairerOptions
+  /** By replica and chunk. */
+  readonly #running = new Map<string, Promise<RepairResult>>()
+  readonly #waiting: (() => void)[] = []
+  #active = 0
+  #closed = false
+
+  constructor(options: RepairerOptions) {
+    this.#options = options
+  }
+
+  serve(server: RpcServer): void {
+    server.handle(METHODS.CHUNK_BLOCKS, (call) => this.#blocks(call))
+  }
+
+  /** Verifies the chunk and mends what it can; whoever comes meanwhile shares the result. */
+  repair(replica: Replica, chunk: number): Promise<RepairResult> {
+    const key = `${replica.id}/${replica.group}/${chunk}`
+    const running = this.#running.get(key)
+    if (running !== undefined) return running
+    const { repairsWaitingMax } = this.#options.config
+    if (this.#waiting.length >= repairsWaitingMax || this.#closed) {
+      return Promise.reject(new LemnisError('OVERLOADED', { reason: 'repairs waiting' }))
+    }
+    const repair = this.#inTurn(() => this.#repairNow(replica, chunk)).finally(() => {
+      this.#running.delete(key)
+    })
+    this.#running.set(key, repair)
+    return repair
+  }
+
+  /** Waiting ones find nothing to do; those under way end with their calls. */
+  close(): void {
+    this.#closed = true
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#active >= this.#options.config.repairsAtOnceMax) {
+      // Whoever ends hands its place on.
+      await new Promise<void>((go) => this.#waiting.push(go))
+    } else this.#active++
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#active--
+      else next()
+    }
+  }
+
+  async #repairNow(replica: Replica, chunk: number): Promise<RepairResult> {
+    if (this.#isOver(replica)) return NOTHING
+    const bad = await this.#badOf(replica, chunk)
+    if (bad.length === 0) return NOTHING
+    const { observer, env, config } = this.#options
+    let missing = bad
+    for (let left = config.repairTriesMax; left > 0 && missing.length > 0; left--) {
+      for (const host of otherHosts(replica)) {
+        if (missing.length === 0 || this.#isOver(replica)) break
+        missing = await this.#fetchFrom(host, replica, chunk, missing)
+      }
+      if (missing.length === 0 || left === 1 || this.#isOver(replica)) break
+      // A member may be behind, or a write may be replacing just these blocks.
+      await new Promise<void>((resume) => env.clock.after(config.repairRetryMs, resume))
+      if (!this.#isOver(replica)) missing = await this.#badOf(replica, chunk)
+    }
+    const badBlocks = bad.length
+    const repairedBlocks = Math.max(0, badBlocks - missing.length)
+    const event = missing.length === 0 ? 'chunkserver_blocks_repaired' : 'chunkserver_blocks_lost'
+    observer.emit(event, { group: replica.group, chunk, badBlocks, repairedBlocks })
+    return { badBlocks, repairedBlocks }
+  }
+
+  #isOver(replica: Replica): boolean {
+    return this.#closed || replica.closed
+  }
+
+  async #badOf(replica: Replica, chunk: number): Promise<readonly BadBlock[]> {
+    const [digest] = await chunksOf(replica).digests(chunk, 1, true)
+    return digest?.chunk === chunk ? digest.badBlocks : []
+  }
+
+  /** What of `missing` is still missing when that host has answered. */
+  async #fetchFrom(
+    host: HostId,
+    replica: Replica,
+    chunk: number,
+    missing: readonly BadBlock[],
+  ): Promise<readonly BadBlock[]> {
+    const left: BadBlock[] = []
+    for (const blocks of requestsOf(missing)) {
+      try {
+        left.push(...(await this.#fetch(host, replica, chunk, blocks)))
+      } catch (thrown) {
+        // That host can't help now; the next one may.
+        asLemnisError(thrown)
+        left.push(...blocks)
+      }
+    }
+    return left
+  }
+
+  /** Blocks of one layer. */
+  async #fetch(
+    host: HostId,
+    replica: Replica,
+    chunk: number,
+    blocks: readonly BadBlock[],
+  ): Promise<BadBlock[]> {
+    const { neighbours, config, env } = this.#options
+    const sn = (blocks[0] as BadBlock).sn
+    const body = encodeBlocksWanted({ group: replica.group, chunk, sn, blocks })
+    const client = neighbours.client(host)
+    const reply = await client.callAsync(METHODS.CHUNK_BLOCKS, body, null, config.peerTimeoutMs)
+    const found = decodeBlocksFound(reply.body)
+    if (reply.payload.byteLength !== found.blocks.length * BLOCK_BYTES) {
+      throw new LemnisError('CORRUPT', { what: 'blocks found' })
+    }
+    const repaired = new Set<number>()
+    for (const [i, { block, version, crc }] of found.blocks.entries()) {
+      const wanted = blocks.find((bad) => bad.block === block)
+      const bytes = reply.payload.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
+      const isWanted = wanted !== undefined && (wanted.version === 0 || wanted.version === version)
+      if (!isWanted || env.crc32c(bytes) !== crc || this.#isOver(replica)) continue
+      const chunks = chunksOf(replica)
+      if (await chunks.repair(chunk, sn, block, version, bytes, found.chunkVersion)) {
+        repaired.add(block)
+      }
+    }
+    return blocks.filter(({ block }) => !repaired.has(block))
+  }
+
+  // --- what other members ask
+
+  #blocks(call: IncomingCall): void {
+    const { group, chunk, sn, blocks } = decodeBlocksWanted(call.body)
+    const replica = this.#options.host.replica(group as GroupId)
+    if (replica === undefined) throw new LemnisError('NO_SUCH_GROUP', { group })
+    chunksOf(replica)
+      .blocksFor(chunk, sn, blocks)
+      .then(
+        (found) => {
+          const payload = new Uint8Array(found.blocks.length * BLOCK_BYTES)
+          for (const [i, { bytes }] of found.blocks.entries()) payload.set(bytes, i * BLOCK_BYTES)
+          call.reply(encodeBlocksFound(found), payload.byteLength === 0 ? EMPTY : payload)
+        },
+        (thrown: unknown) => call.fail(asLemnisError(thrown)),
+      )
+  }
+}
+
+/** Where the other members of a replica's group live. */
+export function otherHosts(replica: Replica): HostId[] {
+  const others = membersOf(replica.membership).filter((member) => member !== replica.id)
+  return [...new Set(others.map(hostOf))]
+}
+
+/** Blocks by layer, at most so many as one call may have. */
+function requestsOf(blocks: readonly BadBlock[]): BadBlock[][] {
+  const requests: BadBlock[][] = []
+  for (const block of blocks) {
+    const last = requests.at(-1)
+    const fits = last !== undefined && last.length < REQUEST_BLOCKS_MAX && last[0]?.sn === block.sn
+    if (fits) last.push(block)
+    else requests.push([block])
+  }
+  return requests
+}

@@ -1,0 +1,472 @@
+// Owns the chunks of one copyset replica: what the copyset's state machine for chunks is made of.
+// Applying is in memory; blocks reach their files later, tables and the rest with a checkpoint. What
+// was applied since the newest checkpoint is in the Raft log, which brings it again after a crash.
+// Leaves the log, the wire and the repair from peers to the chunkserver.
+
+import { assert } from '../base/assert.ts'
+import { EMPTY, viewOf } from '../base/bytes.ts'
+import { LemnisError } from '../base/errors.ts'
+import { writeU53 } from '../base/u53.ts'
+import type { Timer } from '../env/clock.ts'
+import { BLOCK_BYTES, type ChunkRequest } from '../format/chunk-request.ts'
+import { type Chunk, chunkOf } from './chunk.ts'
+import { ChunkFile } from './chunk-file.ts'
+import { type ChunkPicture, Digests, digestOf, loadPages, takePicture } from './digests.ts'
+import { FILE_OVERHEAD_BYTES } from './layout.ts'
+import type { Manifest } from './manifest.ts'
+import type { Mergeable, Merger } from './merger.ts'
+import { replicaName, type StoreParts } from './parts.ts'
+import { freezeFiles, type Publication, Publisher } from './publish.ts'
+import { Reads } from './reads.ts'
+import { blocksToAllocate, ReplicaState, type StateHost } from './replica-state.ts'
+import { type Leftover, type Received, type SinkHost, TransferSink } from './transfer-sink.ts'
+import { TransferSource } from './transfer-source.ts'
+import type {
+  ChunkDigest,
+  ChunkOutcome,
+  ChunkRead,
+  Extent,
+  FoundBlocks,
+  ReplicaUsage,
+  StateItem,
+  StateSink,
+  StateSource,
+} from './types.ts'
+import { Volumes } from './volumes.ts'
+
+/** What a replica asks of its store. */
+export interface ReplicaHost {
+  readonly merger: Merger
+  /** Bytes that may still be allocated; negative when there are too many. */
+  freeBytes(): number
+  /** Resolves when nobody has its files open any more. */
+  closed(replica: ReplicaChunks): Promise<void>
+}
+
+/** A file that waits for a manifest without it. */
+interface Dropped {
+  readonly file: ChunkFile
+  /** It went with its chunk, whose row the manifest may still have. */
+  readonly chunk: Chunk | null
+  /** Of the entry that ended it. */
+  readonly index: number
+}
+
+export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
+  readonly group: number
+  readonly replica: number
+  readonly state: ReplicaState
+  readonly leftovers = new Map<number, Leftover>()
+  readonly #parts: StoreParts
+  readonly #host: ReplicaHost
+  readonly #publisher: Publisher
+  readonly #reads: Reads
+  readonly #digests: Digests
+  #mark: Uint8Array = EMPTY
+  #settledIndex = 0
+  #nextFile = 1
+  #dropped: Dropped[] = []
+  #dropTimer: Timer | null = null
+  #sink: TransferSink | null = null
+  #installing = false
+  #closed = false
+
+  /** `manifest`: the newest; null for a replica that never was. */
+  constructor(
+    parts: StoreParts,
+    host: ReplicaHost,
+    group: number,
+    replica: number,
+    manifest: Manifest | null,
+    isThere: (path: string) => boolean,
+  ) {
+    this.#parts = parts
+    this.#host = host
+    this.group = group
+    this.replica = replica
+    this.state = new ReplicaState(this)
+    this.#publisher = new Publisher(parts, group, replica, manifest?.generation ?? 0)
+    this.#reads = new Reads(parts, group, replica, this.state)
+    this.#digests = new Digests(parts, this.#reads, (id) => this.state.chunk(id))
+    if (manifest === null) return
+    this.#mark = manifest.mark
+    this.#settledIndex = manifest.settledIndex
+    this.#nextFile = manifest.nextFile
+    const chunks = manifest.chunks.map((row) =>
+      chunkOf(row, (stored) => {
+        const file = this.#file(stored.id, isThere)
+        file.pagesPresent = stored.present
+        file.pageSlots = stored.slots
+        file.pageCrcs.set(stored.crcs)
+        return { file, data: stored.data }
+      }),
+    )
+    const volumes = Volumes.decode(manifest.volumes, manifest.volumesVersion)
+    this.state.replace(chunks, volumes, manifest.gone, manifest.appliedIndex)
+    this.#mergeAll()
+  }
+
+  get appliedIndex(): number {
+    return this.state.appliedIndex
+  }
+
+  get mark(): Uint8Array {
+    return this.#mark
+  }
+
+  /**
+   * After a state came in from a peer, contents may be those of entries up to here, which the log will
+   * bring again: digests of replicas are equal from this index on.
+   */
+  get settledIndex(): number {
+    return this.#settledIndex
+  }
+
+  usage(): ReplicaUsage {
+    return { chunks: this.state.chunkCount, usedBytes: this.state.usedBytes }
+  }
+
+  // --- apply
+
+  /**
+   * Applies an entry, at once and in memory. `data` has the blocks of a write or paste, or the source
+   * of a clone; it is kept, and must not be changed any more.
+   */
+  apply(index: number, request: ChunkRequest, data: Uint8Array): ChunkOutcome {
+    assert(!this.#installing, 'apply while a state is installed')
+    return this.state.apply(index, request, data)
+  }
+
+  skip(index: number): void {
+    assert(!this.#installing, 'apply while a state is installed')
+    this.state.skip(index)
+  }
+
+  /** For a leader before it proposes: NO_SPACE, OVERLOADED, DISK_FAILED, or null. */
+  admits(request: ChunkRequest): LemnisError | null {
+    const { health, writeBack, config } = this.#parts
+    if (health.failed !== null) return health.failed
+    if (request.op !== 'write' && request.op !== 'paste') return null
+    if (writeBack.dirtyBytes >= config.dirtyBytesMax) {
+      return new LemnisError('OVERLOADED', { reason: 'blocks wait for the disk' })
+    }
+    const chunk = this.state.chunk(request.chunk)
+    const blocks = blocksToAllocate(chunk, request)
+    if (blocks === 0) return null
+    health.sampleIfOld()
+    const fileBytes = chunk === undefined ? FILE_OVERHEAD_BYTES : 0
+    const bytes = blocks * BLOCK_BYTES + fileBytes
+    const freeBytes = this.#host.freeBytes()
+    if (!health.full && bytes <= freeBytes) return null
+    return new LemnisError('NO_SPACE', { freeBytes: Math.max(0, freeBytes) })
+  }
+
+  epochOf(volume: number): number {
+    return this.state.volumes.fenceOf(volume).epoch
+  }
+
+  // --- reads
+
+  /** Blocks of generation `sn`, 0 for the present; to be asked after the host's read point. */
+  read(chunk: number, sn: number, firstBlock: number, count: number): Promise<ChunkRead> {
+    return this.#reads.range(chunk, sn, firstBlock, count)
+  }
+
+  /** What a range of the present generation is made of, ascending and without gaps. */
+  extents(chunk: number, firstBlock: number, count: number): Extent[] {
+    return this.#reads.extents(chunk, firstBlock, count)
+  }
+
+  /** Of up to `count` chunks, in order of id, from id `from`; `verify` reads every block. */
+  async digests(from: number, count: number, verify: boolean): Promise<ChunkDigest[]> {
+    const found: ChunkDigest[] = []
+    for (const { id } of this.state.chunks()) {
+      if (id < from) continue
+      if (found.length === count) break
+      const digest = await this.#digests.of(id, verify)
+      if (digest !== null) found.push(digest)
+    }
+    return found
+  }
+
+  /** Those of the blocks of layer `sn` that are here, good, and of the version asked (0: any). */
+  blocksFor(
+    chunk: number,
+    sn: number,
+    wanted: readonly { readonly block: number; readonly version: number }[],
+  ): Promise<FoundBlocks> {
+    return this.#reads.blocksFor(chunk, sn, wanted)
+  }
+
+  /**
+   * Takes a block as a peer has it, if that version is still the one here; false if not. Where this
+   * replica has lost the version (0 in BadBlock), the peer's `chunkVersion` must be this chunk's.
+   */
+  repair(
+    chunk: number,
+    sn: number,
+    block: number,
+    version: number,
+    bytes: Uint8Array,
+    chunkVersion = 0,
+  ): Promise<boolean> {
+    return this.#reads.repair(chunk, sn, block, version, bytes, chunkVersion)
+  }
+
+  /** CRC32C of the whole state as it is at this call. */
+  async digest(): Promise<number> {
+    for (;;) {
+      const pictures = this.state.chunks().map(takePicture)
+      const volumes = this.state.volumes.encode()
+      if (!(await this.#loadAll(pictures))) continue
+      const { crc32c } = this.#parts.env
+      const bytes = new Uint8Array(20 * pictures.length)
+      const view = viewOf(bytes)
+      for (const [i, picture] of pictures.entries()) {
+        writeU53(view, 20 * i, picture.chunk.id)
+        writeU53(view, 20 * i + 8, picture.chunk.version)
+        view.setUint32(20 * i + 16, digestOf(picture, crc32c), true)
+      }
+      return crc32c(bytes, crc32c(volumes))
+    }
+  }
+
+  async #loadAll(pictures: readonly ChunkPicture[]): Promise<boolean> {
+    for (const picture of pictures) {
+      if (!(await loadPages(picture, this.#parts))) return false
+    }
+    return true
+  }
+
+  // --- making it durable
+
+  /**
+   * Makes what is applied at this call durable, together with `mark`, in one step. NO_SPACE leaves all
+   * as it was, to be tried again; DISK_FAILED is told to the store's owner too.
+   */
+  checkpoint(mark: Uint8Array): Promise<void> {
+    assert(!this.#installing, 'checkpoint while a state is installed')
+    const freeze = this.state.freeze()
+    const dropped = this.#takeDropped()
+    const kept = mark.slice()
+    const { appliedIndex, volumes } = this.state
+    const publication: Publication = {
+      head: {
+        appliedIndex,
+        settledIndex: this.#settledIndex,
+        nextFile: this.#nextFile,
+        volumesVersion: volumes.version,
+      },
+      extras: { mark: kept, volumes: volumes.encode(), gone: this.state.gone() },
+      files: freezeFiles(freeze.chunks),
+      chunks: () => freeze.chunks.map((chunk) => freeze.saved.get(chunk) ?? chunk),
+    }
+    return this.#publisher.inTurn(async () => {
+      try {
+        await this.#publisher.publish(publication)
+      } catch (error) {
+        this.#dropped.push(...dropped)
+        throw error
+      } finally {
+        this.state.thaw(freeze)
+      }
+      this.#mark = kept
+      await this.#recycle(dropped)
+    })
+  }
+
+  #takeDropped(): Dropped[] {
+    const dropped = this.#dropped
+    this.#dropped = []
+    return dropped
+  }
+
+  #recycle(dropped: readonly Dropped[]): Promise<void> {
+    return this.#recycleFiles(dropped.map(({ file }) => file))
+  }
+
+  /** Files that no manifest names. */
+  async #recycleFiles(files: readonly ChunkFile[]): Promise<void> {
+    if (files.length === 0) return
+    const { writeBack, pool, health } = this.#parts
+    try {
+      await writeBack.inTurn(async () => {
+        for (const file of files) await pool.recycle(file, !health.full)
+      })
+    } catch (error) {
+      throw health.changeFailed(error)
+    }
+  }
+
+  /** Chunks that are gone leave the manifest without a checkpoint, so that their room comes back. */
+  #dropSoon(): void {
+    if (this.#dropTimer !== null || this.#closed) return
+    this.#dropTimer = this.#parts.env.clock.after(this.#parts.config.dropAfterMs, () => {
+      this.#dropTimer = null
+      // Its error is the health's matter, and the files stay for the next time.
+      this.#publisher.inTurn(() => this.#dropNow()).catch(() => {})
+    })
+  }
+
+  async #dropNow(): Promise<void> {
+    if (this.#closed || this.#installing) return
+    const gone = this.#dropped.filter(({ chunk, file }) => chunk !== null && file.exists)
+    if (gone.length === 0) return
+    // Taken out first: a checkpoint asked for meanwhile must not take them too.
+    const files = new Set(gone.map(({ file }) => file))
+    this.#dropped = this.#dropped.filter(({ file }) => !files.has(file))
+    try {
+      await this.#publisher.prune((id, birth) => {
+        const found = gone.find(({ chunk }) => chunk?.id === id && chunk.birth === birth)
+        return found?.index ?? 0
+      })
+    } catch (error) {
+      this.#dropped.push(...gone)
+      throw error
+    }
+    await this.#recycle(gone)
+  }
+
+  // --- transfers
+
+  snapshot(): StateSource {
+    return new TransferSource(this.#parts, this.state, this.#reads)
+  }
+
+  /** Begins to replace this replica's state by a peer's; an earlier transfer ends. */
+  async receive(index: number, items: readonly StateItem[]): Promise<StateSink> {
+    checkItems(items)
+    await this.#sink?.abort()
+    this.#sink = new TransferSink(this.#parts, this, index, items)
+    return this.#sink
+  }
+
+  /** For the sink. */
+  async install(received: Received): Promise<void> {
+    this.#installing = true
+    try {
+      await this.#publisher.inTurn(() => this.#install(received))
+    } finally {
+      this.#installing = false
+    }
+  }
+
+  async #install(received: Received): Promise<void> {
+    const { chunks, volumes, gone, mark, index, settledIndex } = received
+    const dropped = this.#takeDropped()
+    try {
+      await this.#publisher.publish({
+        head: {
+          appliedIndex: index,
+          settledIndex,
+          nextFile: this.#nextFile,
+          volumesVersion: volumes.version,
+        },
+        extras: { mark, volumes: volumes.encode(), gone },
+        files: freezeFiles(chunks),
+        chunks: () => [...chunks],
+      })
+    } catch (error) {
+      this.#dropped.push(...dropped)
+      throw error
+    }
+    const before = this.state.chunks()
+    this.state.replace(chunks, volumes, gone, index)
+    this.#mark = mark
+    this.#settledIndex = settledIndex
+    const used = new Set<ChunkFile>()
+    for (const chunk of chunks) {
+      for (const { file, data } of chunk.files()) {
+        used.add(file)
+        file.keepOnly(data)
+      }
+    }
+    for (const chunk of before) {
+      for (const { file } of chunk.files()) if (!used.has(file)) this.fileDropped(file)
+    }
+    this.#mergeAll()
+    await this.#recycle([...dropped, ...this.#takeDropped()])
+  }
+
+  /** For the sink: files that never were the state's, unless they are now. */
+  dropStaged(files: readonly ChunkFile[]): void {
+    const used = new Set<ChunkFile>()
+    for (const chunk of this.state.chunks()) for (const { file } of chunk.files()) used.add(file)
+    const unused = files.filter((file) => !used.has(file))
+    for (const file of unused) this.#forget(file)
+    // Its error is the health's matter.
+    void this.#recycleFiles(unused).catch(() => {})
+  }
+
+  // --- for the state
+
+  newFile(): ChunkFile {
+    return this.#file(this.#nextFile++, () => false)
+  }
+
+  #file(id: number, isThere: (path: string) => boolean): ChunkFile {
+    const { writeBack, layout, tally } = this.#parts
+    const { group, replica } = this
+    const path = `${layout.chunks}/${replicaName(group, replica)}-${id}.chunk`
+    return new ChunkFile(writeBack, { group, replica, id }, tally.nextKey++, path, isThere(path))
+  }
+
+  fileDropped(file: ChunkFile): void {
+    this.#forget(file)
+    this.#dropped.push({ file, chunk: null, index: this.appliedIndex })
+  }
+
+  chunkDropped(chunk: Chunk): void {
+    for (const { file } of chunk.files()) {
+      this.#forget(file)
+      this.#dropped.push({ file, chunk, index: this.appliedIndex })
+    }
+    this.#dropSoon()
+  }
+
+  #forget(file: ChunkFile): void {
+    file.dropped = true
+    file.forgetAll()
+    this.#parts.tables.drop(file)
+  }
+
+  used(bytes: number): void {
+    this.#parts.tally.usedBytes += bytes
+  }
+
+  mergeable(chunk: Chunk): void {
+    if (chunk.layers.some(({ files }) => files.length > 1)) this.#host.merger.add(this, chunk)
+  }
+
+  #mergeAll(): void {
+    for (const chunk of this.state.chunks()) this.mergeable(chunk)
+  }
+
+  get isHeld(): boolean {
+    return this.#installing || this.state.isFrozen
+  }
+
+  // --- the end
+
+  /** What is only in memory is left to the log. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#dropTimer?.cancel()
+    await this.#sink?.abort()
+    await this.#publisher.inTurn(async () => {})
+    for (const { layers } of this.leftovers.values()) {
+      for (const { files } of layers) for (const { file } of files) file.forgetAll()
+    }
+    this.state.close()
+    await this.#host.closed(this)
+  }
+}
+
+function checkItems(items: readonly StateItem[]): void {
+  const known = new Set<number>()
+  for (const { id } of items) {
+    if (known.has(id)) throw new LemnisError('CORRUPT', { what: 'list of items', item: id })
+    known.add(id)
+  }
+}

@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest'
+import { readVectors } from '../../../test/vectors.ts'
+import { decodeRecord, encodeRecord } from './record.ts'
+import {
+  ChunkserverRecord,
+  ClusterRecord,
+  CopysetRecord,
+  OperatorRecord,
+  PoolRecord,
+} from './topology.ts'
+
+const CHUNKSERVER: ChunkserverRecord = {
+  id: 4,
+  diskId: '0c6f6cbbd2f64d17',
+  token: '6a09e667f3bcc908bb67ae8584caa73b',
+  address: '10.0.0.4:8200',
+  httpAddress: '10.0.0.4:8300',
+  pool: 'default',
+  zone: 'z1',
+  server: 'host4',
+  capacityBytes: 4_000_787_030_016,
+  version: '0.1.0',
+  registeredMs: 1_767_225_600_000,
+}
+const REPLACED: ChunkserverRecord = {
+  ...CHUNKSERVER,
+  id: 2,
+  diskId: 'b7e151628aed2a6a',
+  token: 'bf7158809cf4f3c762e7160f38b4da56',
+  httpAddress: '',
+  replacedBy: 4,
+  retiredMs: 1_767_225_700_000,
+}
+const CLUSTER: ClusterRecord = {
+  clusterId: '59d180e58d820a40e13afae9fcc7378f',
+  nextChunkserver: 5,
+  nextCopyset: 13,
+  directoryVersion: 7,
+  scrubMs: 1_767_225_600_000,
+}
+/** Chunkserver 4 has taken the place of 2 with its second replica of this copyset. */
+const COPYSET: CopysetRecord = {
+  id: 12,
+  pool: 'default',
+  epoch: 5,
+  voters: [4097, 12_289, 16_386],
+  learners: [],
+  founding: false,
+  issued: [
+    { chunkserver: 1, incarnation: 1, epoch: 1 },
+    { chunkserver: 2, incarnation: 1, epoch: 1 },
+    { chunkserver: 3, incarnation: 1, epoch: 1 },
+    { chunkserver: 4, incarnation: 2, epoch: 1 },
+  ],
+}
+const OPERATOR: OperatorRecord = {
+  copyset: 12,
+  from: 8193,
+  to: 16_386,
+  why: 'offline',
+  epoch: 1,
+  sinceMs: 1_767_225_650_000,
+}
+
+const CASES = [
+  ['cluster', ClusterRecord, CLUSTER],
+  [
+    'pool',
+    PoolRecord,
+    { name: 'default', replicas: 3, copysets: 12, createdMs: 1_767_225_600_000 },
+  ],
+  ['chunkserver', ChunkserverRecord, CHUNKSERVER],
+  ['chunkserver-replaced', ChunkserverRecord, REPLACED],
+  ['copyset', CopysetRecord, COPYSET],
+  ['operator', OperatorRecord, OPERATOR],
+] as const
+
+describe('records of topology', () => {
+  const vectors = readVectors('metastore.txt')
+
+  it.each(CASES)('%s: is written as it always was, and read back', (name, schema, value) => {
+    const text = vectors.get(name) ?? 'no vector'
+    expect(encodeRecord(schema, value)).toBe(text)
+    expect(decodeRecord(schema, { key: 'k', value: text })).toEqual(value)
+  })
+
+  it.each(CASES)('%s: cut off anywhere it is CORRUPT, with its key', (name, schema) => {
+    const text = vectors.get(name) ?? ''
+    for (let length = 0; length < text.length; length++) {
+      const item = { key: 'some/key', value: text.slice(0, length) }
+      expect(() => decodeRecord(schema, item)).toThrow(/CORRUPT.*record=some\/key/)
+    }
+  })
+})

@@ -1,0 +1,183 @@
+// Owns what people and clients are told about the cluster: lists of chunkservers and copysets,
+// where copysets are, and the state of it all in sentences that say what is, what it means for the
+// data, and what helps. Reads only.
+
+import type { ReplyOf, RequestOf } from '../format/control/call.ts'
+import type { LIST_COPYSETS, LOCATE_COPYSETS } from '../format/control/mds.ts'
+import type { Chunkserver, Copyset, Member } from '../format/control/parts.ts'
+import type {
+  ChunkserverRecord,
+  CopysetRecord,
+  OperatorRecord,
+} from '../format/records/topology.ts'
+import { Pairs } from '../placement/pairs.ts'
+import type { ClusterViews, CopysetHealth } from './cluster-view.ts'
+import type { Reports } from './reports.ts'
+import { chunkserverOf, type Topology } from './topology.ts'
+
+/** Copysets in one answer: some 500 bytes each must fit a frame's body. */
+const COPYSETS_PAGE = 1500
+
+const NO_DISK = {
+  usedBytes: 0,
+  state: 'ok',
+  errors: 0,
+  badBlocks: 0,
+  repairedBlocks: 0,
+  writeP99Us: 0,
+} as const
+const NO_IO = { reads: 0, writes: 0, readBytes: 0, writtenBytes: 0 } as const
+const NO_SCRUB = {
+  state: 'idle',
+  startedMs: 0,
+  finishedMs: 0,
+  chunksDone: 0,
+  chunksTotal: 0,
+  badBlocks: 0,
+  repairedBlocks: 0,
+} as const
+
+export class Answers {
+  readonly #topology: Topology
+  readonly #reports: Reports
+  readonly #views: ClusterViews
+
+  constructor(topology: Topology, reports: Reports, views: ClusterViews) {
+    this.#topology = topology
+    this.#reports = reports
+    this.#views = views
+  }
+
+  chunkservers(): Chunkserver[] {
+    const records = [...this.#topology.chunkservers.values()]
+    const positions = new Map(records.map(({ id }, position) => [id, position]))
+    const pairs = new Pairs(records.length)
+    for (const copyset of this.#topology.copysets.values()) {
+      pairs.add(this.#topology.votersOf(copyset).flatMap((id) => positions.get(id) ?? []))
+    }
+    const leaders = this.#leaderCounts()
+    return records.map((record, position) => ({
+      ...this.#chunkserver(record),
+      leaders: leaders.get(record.id) ?? 0,
+      scatterWidth: pairs.width(position),
+    }))
+  }
+
+  #chunkserver(record: ChunkserverRecord): Omit<Chunkserver, 'leaders' | 'scatterWidth'> {
+    const { id, address, httpAddress, pool, zone, server, version } = record
+    const heard = this.#reports.of(id)
+    const view = this.#views.chunkserver(id)
+    const damaged = heard?.last.replicas.filter((replica) => replica.damage !== undefined) ?? []
+    return {
+      id,
+      address,
+      httpAddress,
+      pool,
+      zone,
+      server,
+      state: view === undefined ? 'retired' : view.isLost ? 'offline' : view.presence,
+      lastHeartbeatMs: heard?.wallMs ?? 0,
+      version,
+      disk: heard?.last.disk ?? { ...NO_DISK, capacityBytes: record.capacityBytes },
+      io: heard?.last.io ?? NO_IO,
+      scrub: heard?.last.scrub ?? NO_SCRUB,
+      copysets: this.#topology.copysetsOf(id).size,
+      damaged: damaged.length,
+    }
+  }
+
+  #leaderCounts(): Map<number, number> {
+    const counts = new Map<number, number>()
+    for (const copyset of this.#topology.copysets.values()) {
+      const leader = this.#reports.leaderOf(copyset)?.chunkserver
+      if (leader !== undefined) counts.set(leader, (counts.get(leader) ?? 0) + 1)
+    }
+    return counts
+  }
+
+  /** Those asked for, unknown ones left out; or all from an id on, a page at a time. */
+  copysets({ ids, from = 0 }: RequestOf<typeof LIST_COPYSETS>): ReplyOf<typeof LIST_COPYSETS> {
+    const known = this.#topology.copysets
+    if (ids.length > 0) {
+      const found = ids.slice(0, COPYSETS_PAGE).flatMap((id) => known.get(id) ?? [])
+      return { copysets: found.map((copyset) => this.#copyset(copyset)) }
+    }
+    const all = [...known.values()].filter(({ id }) => id >= from).sort((a, b) => a.id - b.id)
+    const copysets = all.slice(0, COPYSETS_PAGE).map((copyset) => this.#copyset(copyset))
+    const next = all[COPYSETS_PAGE]?.id
+    return next === undefined ? { copysets } : { copysets, next }
+  }
+
+  #copyset(copyset: CopysetRecord): Copyset {
+    const leader = this.#reports.leaderOf(copyset)
+    return {
+      id: copyset.id,
+      pool: copyset.pool,
+      epoch: copyset.epoch,
+      leader: leader?.chunkserver ?? 0,
+      term: leader?.report.term ?? 0,
+      members: this.#members(copyset.voters),
+      candidates: this.#members(leader?.report.learners ?? []),
+      health: this.#views.healthOf(copyset),
+      chunks: leader?.report.chunks ?? 0,
+      usedBytes: leader?.report.usedBytes ?? 0,
+    }
+  }
+
+  /** Those on chunkservers that are recorded. */
+  #members(replicas: readonly number[]): Member[] {
+    return replicas.flatMap((replica) => {
+      const chunkserver = chunkserverOf(replica)
+      const record = this.#topology.chunkservers.get(chunkserver)
+      if (record === undefined) return []
+      return [{ replica, chunkserver, address: record.address, zone: record.zone }]
+    })
+  }
+
+  locate(groups: readonly number[]): ReplyOf<typeof LOCATE_COPYSETS> {
+    const copysets = groups.flatMap((group) => {
+      const copyset = this.#topology.copysets.get(group)
+      if (copyset === undefined) return []
+      const members = this.#topology.votersOf(copyset).map((chunkserver) => ({
+        chunkserver,
+        address: this.#topology.addressOf(chunkserver),
+      }))
+      return [{ group, leader: this.#reports.leaderOf(copyset)?.chunkserver ?? 0, members }]
+    })
+    return { copysets }
+  }
+
+  healthCounts(): Record<CopysetHealth, number> {
+    const counts = { ok: 0, degraded: 0, broken: 0, moving: 0, unknown: 0 }
+    for (const copyset of this.#topology.copysets.values()) counts[this.#views.healthOf(copyset)]++
+    return counts
+  }
+
+  moving(): { copyset: number; what: string; why: string; sinceMs: number }[] {
+    return Array.from(this.#topology.operators.values(), (operator) => ({
+      copyset: operator.copyset,
+      what: this.#whatMoves(operator),
+      why: WHY[operator.why],
+      sinceMs: operator.sinceMs,
+    }))
+  }
+
+  #whatMoves({ copyset: id, from, to }: OperatorRecord): string {
+    const copyset = this.#topology.copysets.get(id)
+    const leader = copyset === undefined ? null : this.#reports.leaderOf(copyset)
+    const waitsFor = leader?.report.changing ?? (leader === null ? 'a leader' : 'its turn')
+    const source = chunkserverOf(from)
+    const target = chunkserverOf(to)
+    const what =
+      source === target
+        ? `replica on chunkserver ${source} is made anew`
+        : `replica of chunkserver ${source} is rebuilt on chunkserver ${target}`
+    return `${what}; waits for ${waitsFor}`
+  }
+}
+
+const WHY: Readonly<Record<OperatorRecord['why'], string>> = {
+  offline: 'its chunkserver is offline',
+  'disk-lost': 'its disk failed or was replaced',
+  damaged: 'the replica is damaged',
+}

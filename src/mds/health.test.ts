@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest'
+import { type ChunkserverFacts, type HealthFacts, judge } from './health.ts'
+
+const GOOD: HealthFacts = {
+  pools: 1,
+  chunkservers: [one(1), one(2), one(3)],
+  copysets: { ok: 12, degraded: 0, broken: 0, moving: 0, unknown: 0 },
+  founding: 0,
+  zonesAway: [],
+  waiting: new Map(),
+}
+
+function one(id: number, replaced: Partial<ChunkserverFacts> = {}): ChunkserverFacts {
+  const facts = { isLost: false, isFull: false, badBlocks: 0, repairedBlocks: 0 }
+  return { id, state: 'online', ...facts, ...replaced }
+}
+
+describe('the health of a cluster', () => {
+  it('is ok without reasons', () => {
+    expect(judge(GOOD)).toEqual({ state: 'ok', reasons: [] })
+  })
+
+  it('is a warning while all is served, and an error when something is not', () => {
+    const copysets = { ...GOOD.copysets, degraded: 1 }
+    expect(judge({ ...GOOD, copysets }).state).toBe('warning')
+    expect(judge({ ...GOOD, copysets: { ...copysets, broken: 2 } }).state).toBe('error')
+    expect(judge({ ...GOOD, chunkservers: [one(1, { isFull: true })] }).state).toBe('error')
+  })
+
+  it('says of everything that is wrong what it means and what helps, in one sentence', () => {
+    const { reasons } = judge({
+      pools: 0,
+      chunkservers: [
+        one(1, { state: 'offline' }),
+        one(2, { state: 'unstable' }),
+        one(3, { isLost: true }),
+        one(4, { isFull: true }),
+        one(5, { badBlocks: 3, repairedBlocks: 1 }),
+      ],
+      copysets: { ok: 0, degraded: 1, broken: 1, moving: 0, unknown: 1 },
+      founding: 1,
+      zonesAway: ['default/z1'],
+      waiting: new Map([
+        ['host-away', 1],
+        ['no-place', 2],
+      ]),
+    })
+    expect(reasons).toHaveLength(13)
+    for (const reason of reasons) expect(reason).toMatch(/^[A-Z0-9][^:]+: [^;]+; [^;]+\.$/)
+    expect(reasons).toContain(
+      'Chunkserver 1 is offline: the other replicas serve, and what they held is rebuilt where ' +
+        'there is a place for it; start them again, or replace their disks.',
+    )
+  })
+
+  it('names a few of many, and not those that are retired', () => {
+    const many = Array.from({ length: 20 }, (_, i) => one(i + 1, { state: 'offline' }))
+    expect(judge({ ...GOOD, chunkservers: many }).reasons[0]).toContain(
+      'Chunkservers 1, 2, 3, 4, 5, 6, 7, 8 and 12 more are offline',
+    )
+    const retired = [one(1, { state: 'retired', isLost: true, isFull: true })]
+    expect(judge({ ...GOOD, chunkservers: retired }).reasons).toEqual([])
+  })
+})

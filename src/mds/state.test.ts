@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest'
+import { LemnisError } from '../base/errors.ts'
+import { SILENT } from '../observe/observe.ts'
+import { SimHost } from '../sim/host.ts'
+import { SimMetaDisk, type SimMetaStore } from '../sim/metastore.ts'
+import { SimNetwork } from '../sim/network.ts'
+import { World } from '../sim/world.ts'
+import { Ledger, type Write } from './state.ts'
+
+interface Rig {
+  readonly world: World
+  readonly host: SimHost
+  readonly disk: SimMetaDisk
+  readonly store: SimMetaStore
+  readonly ledger: Ledger
+  readonly seen: string[]
+}
+
+async function makeRig(seed = 1): Promise<Rig> {
+  const world = new World({ seed })
+  const network = new SimNetwork(world)
+  const host = new SimHost(world, { name: 'mds', network })
+  network.add(host)
+  const disk = new SimMetaDisk(host)
+  host.start(() => {})
+  const store = disk.mount()
+  const ledger = await world.settle(Ledger.open(store, SILENT, 'first', 7))
+  return { world, host, disk, store, ledger, seen: [] }
+}
+
+function putting(seen: string[], key: string): () => Write<string> {
+  return () => ({
+    changes: [{ kind: 'put', key, value: `after ${seen.join(' ')}` }],
+    apply: () => {
+      seen.push(key)
+      return key
+    },
+  })
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof LemnisError) return error.code
+    throw error
+  }
+  return 'no error'
+}
+
+describe('the ledger', () => {
+  it('plans each change when the one before it is durable and in memory', async () => {
+    const { world, disk, ledger, seen } = await makeRig()
+    const all = ['a', 'b', 'c'].map((key) => ledger.change(putting(seen, key)))
+    expect(seen).toEqual([])
+    expect(await world.settle(Promise.all(all))).toEqual(['a', 'b', 'c'])
+    expect(seen).toEqual(['a', 'b', 'c'])
+    expect(disk.get('c')?.value).toBe('after a b')
+  })
+
+  it('changes memory only when the store has it', async () => {
+    const { world, disk, ledger, seen } = await makeRig()
+    disk.onLanding = (when) => {
+      expect([when, seen.length]).toEqual([when, 0])
+    }
+    expect(await world.settle(ledger.change(putting(seen, 'a')))).toBe('a')
+    expect(seen).toEqual(['a'])
+  })
+
+  it('is not stopped by a plan that refuses, or that changes nothing', async () => {
+    const { world, ledger, seen } = await makeRig()
+    const refusing = (): Write<void> => {
+      throw new LemnisError('IN_USE', {})
+    }
+    const refused = codeOf(ledger.change(refusing))
+    const looked = ledger.change(() => ({ changes: [], apply: () => 'looked' }))
+    const badKey = codeOf(ledger.change(putting(seen, 'not a key')))
+    const after = ledger.change(putting(seen, 'a'))
+    expect(await world.settle(refused)).toBe('IN_USE')
+    expect(await world.settle(looked)).toBe('looked')
+    expect(await world.settle(badKey)).toBe('INVALID_ARGUMENT')
+    expect(await world.settle(after)).toBe('a')
+    expect(seen).toEqual(['a'])
+  })
+
+  it('loads what has the prefix, in order, in pages', async () => {
+    const { world, ledger, store, seen } = await makeRig()
+    const names = Array.from({ length: 2500 }, (_, i) => `p/${String(i).padStart(4, '0')}`)
+    const odd = ['p', 'p.', 'p0', 'p/!', 'p/0000!', 'p/~~']
+    const changes = [...names, ...odd].map((key) => ({ kind: 'put' as const, key, value: '' }))
+    await world.settle(store.commit([], changes))
+    await world.settle(ledger.load('p/', ({ key }) => void seen.push(key)))
+    expect(seen).toEqual([...names, 'p/!', 'p/0000!', 'p/~~'].sort())
+    expect((await world.settle(ledger.read('p0')))?.value).toBe('')
+    expect(await world.settle(ledger.read('p1'))).toBeNull()
+  })
+
+  it('writes nothing more after a commit that failed, and says so once', async () => {
+    const { world, disk, ledger, seen } = await makeRig()
+    const told: string[] = []
+    ledger.onFailed = (error) => void told.push(error.code)
+    disk.faults.failChance = 1
+    const both = ['a', 'b'].map((key) => codeOf(ledger.change(putting(seen, key))))
+    expect(await world.settle(Promise.all(both))).toEqual(['DISK_FAILED', 'DISK_FAILED'])
+    disk.faults.failChance = 0
+    expect(await world.settle(codeOf(ledger.change(putting(seen, 'c'))))).toBe('DISK_FAILED')
+    expect(told).toEqual(['DISK_FAILED'])
+    expect(ledger.failure?.code).toBe('DISK_FAILED')
+    expect(seen).toEqual([])
+  })
+
+  it('writes nothing more when another one has opened the store', async () => {
+    const { world, ledger, store, disk, seen } = await makeRig()
+    const other = await world.settle(Ledger.open(store, SILENT, 'second', 8))
+    expect(await world.settle(codeOf(ledger.change(putting(seen, 'a'))))).toBe('CONFLICT')
+    expect(await world.settle(other.change(putting(seen, 'b')))).toBe('b')
+    expect(disk.get('a')).toBeNull()
+    expect(JSON.parse(disk.get('owner')?.value ?? '')).toEqual({
+      format: 1,
+      life: 2,
+      name: 'second',
+      sinceMs: 8,
+    })
+  })
+
+  it('of two that open the store at once, one does', async () => {
+    const { world, store } = await makeRig()
+    const both = ['x', 'y'].map((name) => codeOf(Ledger.open(store, SILENT, name, 0)))
+    expect((await world.settle(Promise.all(both))).toSorted()).toEqual(['CONFLICT', 'no error'])
+  })
+
+  it('does not open a store of a newer format, or with a damaged owner', async () => {
+    const { world, store } = await makeRig()
+    const newer = JSON.stringify({ format: 2, life: 1, name: 'x', sinceMs: 0 })
+    for (const [value, code] of [[newer, 'VERSION_MISMATCH'] as const, ['{', 'CORRUPT'] as const]) {
+      await world.settle(store.commit([], [{ kind: 'put', key: 'owner', value }]))
+      expect(await world.settle(codeOf(Ledger.open(store, SILENT, 'x', 0)))).toBe(code)
+    }
+  })
+
+  it('that is closed answers nothing that it has not applied', async () => {
+    const { world, ledger, seen } = await makeRig()
+    const both = ['a', 'b'].map((key) => codeOf(ledger.change(putting(seen, key))))
+    ledger.close()
+    expect(await world.settle(Promise.all(both))).toEqual(['CLOSED', 'CLOSED'])
+    expect(await world.settle(codeOf(ledger.change(putting(seen, 'c'))))).toBe('CLOSED')
+    expect(seen).toEqual([])
+  })
+
+  it('refuses more than it can hold', async () => {
+    const { world, ledger, seen } = await makeRig()
+    const codes = Array.from({ length: 9000 }, () => codeOf(ledger.change(putting(seen, 'a'))))
+    const refused = await world.settle(Promise.all(codes.slice(-10)))
+    expect(new Set(refused)).toEqual(new Set(['OVERLOADED']))
+  })
+})

@@ -1,0 +1,158 @@
+// Owns the writing of the MDS's durable state: one mutation after the other, each computed from
+// memory, committed, and only then made in memory, so that memory never shows what a crash could take.
+// Every commit holds only while this process is the one that opened the store last: a paused or
+// forgotten older one changes nothing. After a commit whose outcome is not known nothing more is
+// written; the process is started again and reads what is there.
+
+import { must } from '../base/assert.ts'
+import { asLemnisError, LemnisError } from '../base/errors.ts'
+import type { MetaChange, MetaCondition, MetaItem, MetaStore } from '../env/metastore.ts'
+import { OwnerRecord, RECORDS_FORMAT } from '../format/records/owner.ts'
+import { decodeRecord, encodeRecord } from '../format/records/record.ts'
+import type { Observer } from '../observe/observe.ts'
+
+/** What a mutation wants written, and what it does to memory once that is durable. */
+export interface Write<T> {
+  readonly changes: readonly MetaChange[]
+  readonly apply: () => T
+}
+
+interface Queued {
+  readonly run: () => Promise<void>
+  readonly fail: (error: unknown) => void
+}
+
+const OWNER_KEY = 'owner'
+/** What waits for its turn; at 5 ms a commit that is half a minute of work. */
+const QUEUED_MAX = 8192
+const PAGE_ITEMS = 1024
+
+export class Ledger {
+  /** Called once, when nothing can be written any more. */
+  onFailed: ((error: LemnisError) => void) | null = null
+  readonly #store: MetaStore
+  readonly #isOwner: MetaCondition
+  readonly #observer: Observer
+  readonly #queue: Queued[] = []
+  #isRunning = false
+  #failure: LemnisError | null = null
+
+  private constructor(store: MetaStore, observer: Observer, isOwner: MetaCondition) {
+    this.#store = store
+    this.#observer = observer
+    this.#isOwner = isOwner
+  }
+
+  /** Makes this process the one that writes to the store. `name` says to people who it is. */
+  static async open(
+    store: MetaStore,
+    observer: Observer,
+    name: string,
+    wallMs: number,
+  ): Promise<Ledger> {
+    const before = await store.get(OWNER_KEY)
+    let condition: MetaCondition = { kind: 'absent', key: OWNER_KEY }
+    let life = 1
+    if (before !== null) {
+      const owner = decodeRecord(OwnerRecord, before)
+      if (owner.format > RECORDS_FORMAT) {
+        throw new LemnisError('VERSION_MISMATCH', {
+          what: 'metadata store',
+          format: owner.format,
+          known: RECORDS_FORMAT,
+        })
+      }
+      condition = { kind: 'revision', key: OWNER_KEY, revision: before.revision }
+      life = owner.life + 1
+    }
+    const value = encodeRecord(OwnerRecord, { format: RECORDS_FORMAT, life, name, sinceMs: wallMs })
+    const revision = await store.commit([condition], [{ kind: 'put', key: OWNER_KEY, value }])
+    if (revision === null) throw takenOver()
+    return new Ledger(store, observer, { kind: 'revision', key: OWNER_KEY, revision })
+  }
+
+  /** Why nothing is written any more, or null. */
+  get failure(): LemnisError | null {
+    return this.#failure
+  }
+
+  /** All records whose keys begin with `prefix`, in the order of their keys. */
+  async load(prefix: string, visit: (item: MetaItem) => void): Promise<void> {
+    const end = `${prefix}\x7f`
+    for (let from = prefix; ; ) {
+      const page = await this.#store.range(from, end, PAGE_ITEMS)
+      for (const item of page) visit(item)
+      if (page.length < PAGE_ITEMS) return
+      from = `${must(page.at(-1), 'a full page').key}!`
+    }
+  }
+
+  async read(key: string): Promise<MetaItem | null> {
+    return this.#store.get(key)
+  }
+
+  /**
+   * Calls `plan` when all earlier mutations are done; it looks at memory and says what to write, or
+   * throws to refuse. Resolves with what `apply` gives, which runs when the changes are durable;
+   * without changes it runs at once.
+   */
+  change<T>(plan: () => Write<T>): Promise<T> {
+    if (this.#failure !== null) return Promise.reject(this.#failure)
+    if (this.#queue.length >= QUEUED_MAX) {
+      return Promise.reject(new LemnisError('OVERLOADED', { what: 'metadata writes' }))
+    }
+    return new Promise<T>((resolve, reject) => {
+      const run = async (): Promise<void> => {
+        const { changes, apply } = plan()
+        if (changes.length > 0) await this.#commit(changes)
+        resolve(apply())
+      }
+      this.#queue.push({ run, fail: reject })
+      if (!this.#isRunning) void this.#runAll()
+    })
+  }
+
+  /** Writes no more and refuses what waits. The store stays open: who opened it closes it. */
+  close(): void {
+    this.#failure ??= new LemnisError('CLOSED', { what: 'metadata ledger' })
+  }
+
+  async #runAll(): Promise<void> {
+    this.#isRunning = true
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      try {
+        if (this.#failure !== null) throw this.#failure
+        await next.run()
+      } catch (error) {
+        next.fail(error)
+      }
+    }
+    this.#isRunning = false
+  }
+
+  async #commit(changes: readonly MetaChange[]): Promise<void> {
+    let revision: number | null
+    try {
+      revision = await this.#store.commit([this.#isOwner], changes)
+    } catch (error) {
+      const known = asLemnisError(error)
+      // The store did not look at it: nothing is unknown.
+      throw known.code === 'INVALID_ARGUMENT' ? known : this.#failed(known)
+    }
+    if (revision === null) throw this.#failed(takenOver())
+    // What was asked to stop meanwhile has not seen this change, and must not answer from it.
+    if (this.#failure !== null) throw this.#failure
+  }
+
+  #failed(error: LemnisError): LemnisError {
+    if (this.#failure !== null) return this.#failure
+    this.#failure = error
+    this.#observer.emit('mds_store_failed', { code: error.code, reason: error.message })
+    this.onFailed?.(error)
+    return error
+  }
+}
+
+function takenOver(): LemnisError {
+  return new LemnisError('CONFLICT', { what: 'another MDS has opened the metadata store' })
+}

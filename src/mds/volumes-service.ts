@@ -1,0 +1,79 @@
+// Owns the composition of all that the MDS does for volumes: the namespace, its writers, and the end
+// of deleted ones; and which call goes to whom. Load it before the server listens.
+
+import {
+  CLOSE_VOLUME,
+  CREATE_VOLUME,
+  DELETE_VOLUME,
+  EMPTY_TRASH,
+  GET_SEGMENTS,
+  LIST_VOLUMES,
+  OPEN_VOLUME,
+  RENAME_VOLUME,
+  RENEW_LEASE,
+  RESIZE_VOLUME,
+  RESTORE_VOLUME,
+  SHOW_VOLUME,
+} from '../format/control/mds.ts'
+import { serveControl } from '../rpc/control.ts'
+import type { RpcServer } from '../rpc/server.ts'
+import { ChunkCaller } from './chunk-caller.ts'
+import { Cleaner } from './cleaner.ts'
+import type { MdsContext } from './records.ts'
+import { Volumes } from './volumes.ts'
+import { Writers } from './volumes-writers.ts'
+
+export class VolumeService {
+  readonly volumes: Volumes
+  readonly #writers: Writers
+  readonly #caller: ChunkCaller
+  readonly #cleaner: Cleaner
+
+  private constructor(context: MdsContext, volumes: Volumes) {
+    this.volumes = volumes
+    this.#writers = new Writers(context, volumes)
+    this.#caller = new ChunkCaller(context)
+    this.#cleaner = new Cleaner(context, volumes, this.#caller)
+  }
+
+  static async load(context: MdsContext): Promise<VolumeService> {
+    return new VolumeService(context, await Volumes.load(context))
+  }
+
+  /** Answers the calls about volumes, and begins to clean up. */
+  start(server: RpcServer): void {
+    const { volumes } = this
+    const writers = this.#writers
+    serveControl(server, CREATE_VOLUME, (request) => volumes.create(request))
+    serveControl(server, LIST_VOLUMES, (request) => volumes.list(request))
+    serveControl(server, SHOW_VOLUME, (request) => volumes.showNamed(request))
+    serveControl(server, RESIZE_VOLUME, (request) => volumes.resize(request))
+    serveControl(server, RENAME_VOLUME, (request) => volumes.rename(request))
+    serveControl(server, DELETE_VOLUME, (request) => volumes.delete(request))
+    serveControl(server, RESTORE_VOLUME, (request) => volumes.restore(request))
+    serveControl(server, EMPTY_TRASH, async (request) => {
+      const emptied = await volumes.emptyTrash(request)
+      this.#cleaner.wake()
+      return emptied
+    })
+    serveControl(server, OPEN_VOLUME, (request) => writers.open(request))
+    serveControl(server, RENEW_LEASE, (request) => writers.renew(request))
+    serveControl(server, CLOSE_VOLUME, (request) => writers.close(request))
+    serveControl(server, GET_SEGMENTS, (request) => writers.segments(request))
+    this.#cleaner.start()
+  }
+
+  /** What lasts, for people. */
+  waits(): { what: string; who: string; sinceMs: number; until: string }[] {
+    return this.#cleaner.waits().map(({ volume, sinceMs, reason }) => ({
+      what: `the chunks of a deleted volume are not all ended: ${reason}`,
+      who: `volume ${volume.name} (${volume.id})`,
+      sinceMs,
+      until: 'their copysets have a leader',
+    }))
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#caller.close(), this.#cleaner.close()])
+  }
+}

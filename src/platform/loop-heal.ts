@@ -1,0 +1,47 @@
+// Owns the cleaning up behind an attachment, by whoever holds its lock: what a stopped process left on
+// purpose to the last, and what a killed one left in the kernel: a loop device without a file behind
+// it and a mount that answers nothing. It can be repeated, and ends with nothing left to do.
+
+import { mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { rmdir } from 'node:fs/promises'
+import { abortArgs, FUSE_TYPE, mounts } from './fuse-mount.ts'
+import { loopsOver, removeLoop } from './loop-device.ts'
+import { type AttachmentPaths, LINK_DIRECTORY } from './loop-state.ts'
+import { runProgram } from './run-program.ts'
+
+export interface Healed {
+  /** Something was there to be cleaned up. */
+  readonly found: boolean
+  /** Devices that are still in use and give errors; they vanish with their last user. */
+  readonly stuck: readonly string[]
+}
+
+export async function heal(paths: AttachmentPaths): Promise<Healed> {
+  const stuck: string[] = []
+  // Loops first: they hold the file open, and are found by its path while it has one.
+  const loops = await loopsOver(paths.file)
+  for (const loop of loops) if (!(await removeLoop(loop))) stuck.push(loop)
+  removeLink(paths)
+  const dead = (await mounts()).filter(
+    (m) => m.mountPoint === paths.mountPoint && m.type === FUSE_TYPE,
+  )
+  for (const mount of dead) await runProgram('umount', abortArgs(mount.mountPoint))
+  await rmdir(paths.mountPoint).catch(() => {})
+  paths.removeState()
+  return { found: loops.length > 0 || dead.length > 0, stuck }
+}
+
+export function makeLink(paths: AttachmentPaths, device: string): void {
+  removeLink(paths)
+  mkdirSync(LINK_DIRECTORY, { recursive: true })
+  symlinkSync(device, paths.link)
+}
+
+function removeLink(paths: AttachmentPaths): void {
+  try {
+    readlinkSync(paths.link)
+  } catch {
+    return
+  }
+  rmSync(paths.link, { force: true })
+}
