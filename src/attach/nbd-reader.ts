@@ -4,7 +4,11 @@
 // the sink's for ever. Lengths and magic numbers are checked here, meanings are the connection's.
 
 import { EMPTY, viewOf } from '../base/bytes.ts'
+import { Slab } from '../base/slab.ts'
 import { CMD_WRITE, type NbdRequest, OPTION_MAGIC, REQUEST_MAGIC } from './nbd-protocol.ts'
+
+const PAYLOAD_SLAB_BYTES = 256 * 1024
+const PAYLOAD_SLAB_ITEM_BYTES_MAX = 16 * 1024
 
 const CLIENT_FLAGS_BYTES = 4
 const OPTION_HEADER_BYTES = 16
@@ -47,6 +51,7 @@ const NO_REQUEST: NbdRequest = {
 export class NbdReader {
   readonly #sink: NbdSink
   /** A header that came in pieces. */
+  readonly #payloads = new Slab(PAYLOAD_SLAB_BYTES, PAYLOAD_SLAB_ITEM_BYTES_MAX)
   readonly #scratch = new Uint8Array(REQUEST_HEADER_BYTES)
   readonly #scratchView = viewOf(this.#scratch)
   #part: Part = 'flags'
@@ -199,7 +204,7 @@ export class NbdReader {
       this.#part = 'request'
       this.#sink.request(request, EMPTY)
     } else {
-      this.#data = new Uint8Array(payloadBytes)
+      this.#data = this.#payloads.take(payloadBytes)
       this.#part = 'payload'
     }
   }

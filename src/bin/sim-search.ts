@@ -1,14 +1,22 @@
 // Searches many seeds in parallel: for any failure, or for the one that catches a planted bug.
 
 import { runPool } from '../platform/worker-pool.ts'
-import type { SeedJob, SeedOutcome } from '../sim/campaign.ts'
+import type { SeedJob, SeedOutcome, SystemName } from '../sim/campaign.ts'
 
 const WORKER = new URL('./sim-worker.js', import.meta.url)
 const CANARY_SEEDS = 200
 const PROGRESS_EVERY = 1000
+const BLOCK_ONE_IN = 3
+
+/** Which system a seed runs when none is named: a block seed takes as long as several of the others. */
+export function systemOf(seed: number): SystemName {
+  return seed % BLOCK_ONE_IN === 0 ? 'block' : 'kv'
+}
 
 export interface SearchOptions {
   readonly from: number
+  /** Null for both, by turns. */
+  readonly system: SystemName | null
   readonly workers: number
   /** Whether the seed is to be run. */
   readonly wanted: (seed: number) => boolean
@@ -18,14 +26,16 @@ export interface SearchOptions {
 
 /** Runs seeds from `from` on until none more is wanted or one fails; true when all were clean. */
 export async function searchSeeds(options: SearchOptions): Promise<boolean> {
-  const { from, workers, wanted, keepGoing } = options
+  const { from, system, workers, wanted, keepGoing } = options
   const total = { seeds: 0, events: 0, virtualMs: 0, operations: 0, undecided: 0 }
   const struck = new Map<string, number>()
   let failures = 0
   function* jobs(): Generator<SeedJob> {
-    for (let seed = from; wanted(seed); seed++) yield { seed, canary: null }
+    for (let seed = from; wanted(seed); seed++) {
+      yield { seed, system: system ?? systemOf(seed), canary: null }
+    }
   }
-  const onResult = (_job: SeedJob, outcome: SeedOutcome): boolean => {
+  const onResult = (job: SeedJob, outcome: SeedOutcome): boolean => {
     total.seeds++
     total.events += outcome.events
     total.virtualMs += outcome.virtualMs
@@ -34,7 +44,8 @@ export async function searchSeeds(options: SearchOptions): Promise<boolean> {
     for (const [kind, times] of outcome.struck) struck.set(kind, (struck.get(kind) ?? 0) + times)
     if (outcome.caughtBy !== null) {
       failures++
-      console.log(`${outcome.text}\nrepeat it with: npm run sim -- --seed ${outcome.seed}`)
+      const again = `--seed ${job.seed} --system ${job.system}`
+      console.log(`${outcome.text}\nrepeat it with: npm run sim -- ${again}`)
     }
     if (total.seeds % PROGRESS_EVERY === 0) console.log(`${total.seeds} seeds ...`)
     return failures === 0 || keepGoing
@@ -55,7 +66,7 @@ export async function searchSeeds(options: SearchOptions): Promise<boolean> {
 export async function huntCanary(name: string, workers: number): Promise<boolean> {
   let caught: SeedOutcome | null = null
   function* jobs(): Generator<SeedJob> {
-    for (let seed = 1; seed <= CANARY_SEEDS; seed++) yield { seed, canary: name }
+    for (let seed = 1; seed <= CANARY_SEEDS; seed++) yield { seed, system: 'kv', canary: name }
   }
   const onResult = (_job: SeedJob, outcome: SeedOutcome): boolean => {
     if (outcome.caughtBy !== null && outcome.seed < (caught?.seed ?? CANARY_SEEDS + 1)) {

@@ -3,13 +3,19 @@
 import { availableParallelism } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { nodeCrc32c } from '../platform/crc32c.ts'
-import { runJob } from '../sim/campaign.ts'
+import { runJob, SYSTEMS, type SystemName } from '../sim/campaign.ts'
 import { CANARIES } from '../sim/canaries.ts'
-import { huntCanary, searchSeeds } from './sim-search.ts'
+import { huntCanary, searchSeeds, systemOf } from './sim-search.ts'
 
 function count(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('a whole number, please')
   return Number(text)
+}
+
+function systemName(text: string): SystemName {
+  const found = SYSTEMS.find((name) => name === text)
+  if (found === undefined) throw new InvalidArgumentError(`one of ${SYSTEMS.join(', ')}, please`)
+  return found
 }
 
 const options = new Command('sim')
@@ -17,6 +23,7 @@ const options = new Command('sim')
   .option('--seeds <count>', 'how many seeds to run', count, 300)
   .option('--from <seed>', 'the first of them', count, 1)
   .option('--seed <seed>', 'run this one, and print its last events when it fails', count)
+  .option('--system <name>', 'only kv or only block; both by turns without', systemName)
   .option('--hash', 'with --seed: print the hash of its trace only')
   .option('--canaries', 'plant each known bug in turn and find it within 200 seeds')
   .option('--canary <name>', `plant one: ${CANARIES.map((canary) => canary.name).join(', ')}`)
@@ -29,6 +36,7 @@ const options = new Command('sim')
     seeds: number
     from: number
     seed?: number
+    system?: SystemName
     hash?: boolean
     canaries?: boolean
     canary?: string
@@ -38,10 +46,10 @@ const options = new Command('sim')
     workers: number
   }>()
 
-const { seed, canary = null, workers, keepGoing = false } = options
+const { seed, system = null, canary = null, workers, keepGoing = false } = options
 let failed: boolean
 if (seed !== undefined) {
-  const outcome = await runJob({ seed, canary }, nodeCrc32c())
+  const outcome = await runJob({ seed, system: system ?? systemOf(seed), canary }, nodeCrc32c())
   console.log(options.hash === true ? outcome.hash : outcome.text)
   failed = outcome.caughtBy !== null
 } else if (options.canaries === true || canary !== null) {
@@ -53,9 +61,9 @@ if (seed !== undefined) {
   // Seeds that no earlier soak had: the time of its start, then one after the other.
   const from = Math.floor(Date.now() / 1000)
   const endMs = Date.now() + options.hours * 3_600_000
-  failed = !(await searchSeeds({ from, workers, keepGoing, wanted: () => Date.now() < endMs }))
+  failed = !(await searchSeeds({ from, system, workers, keepGoing, wanted: () => Date.now() < endMs }))
 } else {
   const { from, seeds } = options
-  failed = !(await searchSeeds({ from, workers, keepGoing, wanted: (next) => next < from + seeds }))
+  failed = !(await searchSeeds({ from, system, workers, keepGoing, wanted: (next) => next < from + seeds }))
 }
 process.exitCode = failed ? 1 : 0

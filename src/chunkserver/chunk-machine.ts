@@ -25,18 +25,27 @@ import {
   decodeChunkRequest,
 } from '../format/chunk-request.ts'
 import type { Entry } from '../raft/types.ts'
+import type { ChunkserverBug } from './config.ts'
 
 const INVALID: ChunkOutcome = { code: 'INVALID_ARGUMENT', epoch: 0, sn: 0 }
+
+/** What the simulator breaks on purpose. */
+export interface BrokenMachines {
+  readonly bugs: ReadonlySet<ChunkserverBug>
+  readonly leads: (group: number) => boolean
+}
 
 export class ChunkMachine implements StateMachine {
   readonly chunks: ReplicaChunks
   readonly #group: number
+  readonly #broken: BrokenMachines | undefined
   /** The last outcome and its bytes: nearly every write of a volume has the same one. */
   #outcome: ChunkOutcome = INVALID
   #outcomeBytes: Uint8Array = encodeChunkOutcome(INVALID)
 
-  constructor(group: number, chunks: ReplicaChunks) {
+  constructor(group: number, chunks: ReplicaChunks, broken?: BrokenMachines) {
     this.#group = group
+    this.#broken = broken
     this.chunks = chunks
   }
 
@@ -50,7 +59,7 @@ export class ChunkMachine implements StateMachine {
 
   /** The answer is shared with other entries' and must not be changed. */
   apply({ index, data }: Entry): Uint8Array {
-    const request = requestOf(data)
+    const request = this.#brokenRequest(requestOf(data))
     if (request === null || !this.#isSound(request, data)) {
       this.chunks.skip(index)
       return this.#encoded(INVALID)
@@ -58,6 +67,16 @@ export class ChunkMachine implements StateMachine {
     const at = chunkRequestBytes(request)
     const blocks = at === data.byteLength ? EMPTY : data.subarray(at)
     return this.#encoded(this.chunks.apply(index, request, blocks))
+  }
+
+  #brokenRequest(request: ChunkRequest | null): ChunkRequest | null {
+    const broken = this.#broken
+    if (broken === undefined || request === null) return request
+    if (broken.bugs.has('epoch-before-propose-only')) {
+      return { ...request, epoch: Math.max(request.epoch, this.chunks.epochOf(request.volume)) }
+    }
+    const isLost = broken.bugs.has('discard-not-replicated') && !broken.leads(this.#group)
+    return isLost && request.op === 'zero' ? { ...request, op: 'fence' } : request
   }
 
   #isSound(request: ChunkRequest, data: Uint8Array): boolean {
@@ -111,10 +130,11 @@ function requestOf(data: Uint8Array): ChunkRequest | null {
   }
 }
 
-export function chunkMachines(store: ChunkStore): Machines {
+/** `broken`: given by the simulator only. */
+export function chunkMachines(store: ChunkStore, broken?: BrokenMachines): Machines {
   return {
     open: async (group, replica) =>
-      new ChunkMachine(group, await store.openReplica(group, replica)),
+      new ChunkMachine(group, await store.openReplica(group, replica), broken),
     remove: (group, replica) => store.removeReplica(group, replica),
   }
 }

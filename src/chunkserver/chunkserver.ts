@@ -8,7 +8,7 @@ import { ChunkStore } from '../chunkstore/chunk-store.ts'
 import type { ChunkStoreConfig } from '../chunkstore/config.ts'
 import type { HostConfig } from '../copyset/config.ts'
 import { CopysetHost } from '../copyset/host.ts'
-import type { HostId } from '../copyset/replica-id.ts'
+import type { GroupId, HostId } from '../copyset/replica-id.ts'
 import type { Wait } from '../copyset/waits.ts'
 import type { Env } from '../env/env.ts'
 import type { Address } from '../env/network.ts'
@@ -20,8 +20,8 @@ import type { RpcConfig } from '../rpc/config.ts'
 import { serveControl } from '../rpc/control.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { ChunkIo } from './chunk-io.ts'
-import { chunkMachines } from './chunk-machine.ts'
-import type { ChunkserverConfig } from './config.ts'
+import { type BrokenMachines, chunkMachines } from './chunk-machine.ts'
+import type { ChunkserverBug, ChunkserverConfig } from './config.ts'
 import { handOver } from './hand-over.ts'
 import {
   type Heartbeat,
@@ -38,6 +38,7 @@ import { Orders } from './orders.ts'
 import { Repairer } from './repair.ts'
 import { replicaReports } from './report.ts'
 import { Scrub } from './scrub.ts'
+import { Settling } from './settling.ts'
 import { Upkeep } from './upkeep.ts'
 import { type Health, healthOf, type Watched, waitsOf } from './watch.ts'
 
@@ -64,6 +65,8 @@ export interface ChunkserverOptions {
   readonly rpc: RpcConfig
   /** The disk failed and nothing is served any more: the process should report and end. */
   readonly onFenced?: (error: LemnisError) => void
+  /** Planted bugs; given by the simulator only. */
+  readonly bugs?: ReadonlySet<ChunkserverBug>
 }
 
 interface Parts {
@@ -165,15 +168,17 @@ export class Chunkserver {
       rpc: options.rpc,
       server,
       directory: neighbours,
-      machines: chunkMachines(store),
+      machines: chunkMachines(store, this.#broken()),
       onFenced: (error) => this.#fail(error),
     })
     const { host } = this
     scope.own(host)
-    const repairer = new Repairer({ env, observer, host, config, neighbours })
+    const settling = new Settling({ clock: env.clock, host, config, neighbours })
+    const repairer = new Repairer({ env, observer, host, config, neighbours, settling })
     this.#limits = new VolumeLimits(env.clock, config.qosBurstMs)
-    this.#io = new ChunkIo({ env, observer, host, config, limits: this.#limits, repairer })
-    this.#scrub = new Scrub({ env, observer, host, config, neighbours, repairer })
+    const { bugs = new Set() } = options
+    this.#io = new ChunkIo({ env, observer, host, config, limits: this.#limits, repairer, bugs })
+    this.#scrub = new Scrub({ env, observer, host, config, neighbours, repairer, settling })
     scope.own(this.#scrub)
     scope.own(repairer)
     this.#orders = new Orders({
@@ -196,16 +201,27 @@ export class Chunkserver {
     scope.own(this.#heartbeats)
     const isFull = (): boolean => store.usage().state === 'full'
     scope.own(new Upkeep({ clock: env.clock, host, config, isFull }))
-    this.#io.serve(server)
     repairer.serve(server)
+    this.#serve()
+    observer.gauge('chunkserver_mds_silence_seconds', () => this.#heartbeats.silenceMs() / 1000)
+    this.loaded = this.#load()
+    this.#heartbeats.start()
+  }
+
+  #serve(): void {
+    const server = this.#server
+    this.#io.serve(server)
     this.#scrub.serve(server)
     serveControl(server, GIVE_ORDER, async ({ order }) => {
       await this.#orders.obey(order)
       return {}
     })
-    observer.gauge('chunkserver_mds_silence_seconds', () => this.#heartbeats.silenceMs() / 1000)
-    this.loaded = this.#load()
-    this.#heartbeats.start()
+  }
+
+  #broken(): BrokenMachines | undefined {
+    const { bugs } = this.#options
+    if (bugs === undefined) return undefined
+    return { bugs, leads: (group) => this.host.replica(group as GroupId)?.isLeader === true }
   }
 
   async #load(): Promise<void> {

@@ -63,6 +63,15 @@ export const CHUNKSERVER_CONFIG = {
   waitsAfterMs: durationSetting(1000, 'What lasts longer is listed among the waits.'),
 }
 
+/** Switches that break the chunkserver on purpose, for the simulator's checkers to find. */
+export type ChunkserverBug =
+  /** The write epoch is looked at by the leader only, and not where an entry is applied. */
+  | 'epoch-before-propose-only'
+  /** Followers do not apply zeroes. */
+  | 'discard-not-replicated'
+  /** Term and attempt of a change are not looked at. */
+  | 'no-attempt-check'
+
 export type ChunkserverConfig = ConfigOf<typeof CHUNKSERVER_CONFIG>
 
 export const CHUNKSERVER_RELATIONS: readonly Relation<ChunkserverConfig>[] = [

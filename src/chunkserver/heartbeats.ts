@@ -62,6 +62,9 @@ export async function register(
   return { ...identity, clusterId: reply.clusterId, id: reply.id, token: reply.token }
 }
 
+/** An MDS that starts, or starts again, answers by then: nothing is said of it before. */
+const STARTING_MS = 3000
+
 /** Asks until an MDS answers; rejects only when asking again would change nothing. */
 export async function registerNew(
   env: Env,
@@ -71,14 +74,17 @@ export async function registerNew(
   registration: Registration,
   retryMs: number,
 ): Promise<Identity> {
+  const startedMs = env.clock.monotonicMs()
   for (let said = false; ; ) {
     try {
       return await register(mds, identity, registration)
     } catch (thrown) {
       const error = asLemnisError(thrown)
       if (FINAL.has(error.code)) throw error
-      if (!said) sayLost(observer, mds, error)
-      said = true
+      if (!said && env.clock.monotonicMs() - startedMs >= STARTING_MS) {
+        sayLost(observer, mds, error)
+        said = true
+      }
     }
     await new Promise<void>((resume) => env.clock.after(retryMs, resume))
   }
@@ -157,7 +163,8 @@ export class Heartbeats {
   }
 
   #lost(error: LemnisError): void {
-    if (!this.#isLost) sayLost(this.#options.observer, this.#options.mds, error)
+    if (this.#isLost || (!REFUSING.has(error.code) && this.silenceMs() < STARTING_MS)) return
+    sayLost(this.#options.observer, this.#options.mds, error)
     this.#isLost = true
   }
 }

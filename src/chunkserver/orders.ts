@@ -65,7 +65,12 @@ export class Orders {
     const voters = order.voters as ReplicaId[]
     if (hostOf(replica) !== self || !voters.includes(replica)) throw invalid(order, 'not here')
     if (host.replica(order.group as GroupId)?.id === replica) return
-    await host.found(order.group as GroupId, replica, voters)
+    try {
+      await host.found(order.group as GroupId, replica, voters)
+    } catch (thrown) {
+      // The same order came twice, at once and with a heartbeat, and the first is being followed.
+      if (asLemnisError(thrown).code !== 'MEMBERSHIP_BUSY') throw thrown
+    }
   }
 
   /** To the leader. Returns when the change has begun; how it ends is seen in the reports. */

@@ -24,6 +24,7 @@ import type { RpcServer } from '../rpc/server.ts'
 import { chunksOf } from './chunk-machine.ts'
 import type { ChunkserverConfig } from './config.ts'
 import type { Neighbours } from './neighbours.ts'
+import type { Settling } from './settling.ts'
 
 export interface RepairerOptions {
   readonly env: Env
@@ -31,6 +32,7 @@ export interface RepairerOptions {
   readonly host: CopysetHost
   readonly config: ChunkserverConfig
   readonly neighbours: Neighbours
+  readonly settling: Settling
 }
 
 export interface RepairResult {
@@ -92,25 +94,30 @@ export class Repairer {
   }
 
   async #repairNow(replica: Replica, chunk: number): Promise<RepairResult> {
+    const { observer, env, config, settling } = this.#options
     if (this.#isOver(replica)) return NOTHING
-    const bad = await this.#badOf(replica, chunk)
-    if (bad.length === 0) return NOTHING
-    const { observer, env, config } = this.#options
-    let missing = bad
-    for (let left = config.repairTriesMax; left > 0 && missing.length > 0; left--) {
+    await settling.settled(replica)
+    let missing: readonly BadBlock[] = []
+    let repairedBlocks = 0
+    for (let left = config.repairTriesMax; left > 0 && !this.#isOver(replica); left--) {
+      // Looked at anew each time: a write may have replaced just these blocks.
+      missing = await this.#badOf(replica, chunk)
       for (const host of otherHosts(replica)) {
         if (missing.length === 0 || this.#isOver(replica)) break
-        missing = await this.#fetchFrom(host, replica, chunk, missing)
+        const still = await this.#fetchFrom(host, replica, chunk, missing)
+        repairedBlocks += missing.length - still.length
+        missing = still
       }
-      if (missing.length === 0 || left === 1 || this.#isOver(replica)) break
-      // A member may be behind, or a write may be replacing just these blocks.
-      await new Promise<void>((resume) => env.clock.after(config.repairRetryMs, resume))
-      if (!this.#isOver(replica)) missing = await this.#badOf(replica, chunk)
+      if (missing.length === 0) break
+      // A member that is behind has them soon.
+      if (left > 1) await new Promise<void>((go) => env.clock.after(config.repairRetryMs, go))
     }
-    const badBlocks = bad.length
-    const repairedBlocks = Math.max(0, badBlocks - missing.length)
+    const badBlocks = repairedBlocks + missing.length
+    if (badBlocks === 0) return NOTHING
     const event = missing.length === 0 ? 'chunkserver_blocks_repaired' : 'chunkserver_blocks_lost'
     observer.emit(event, { group: replica.group, chunk, badBlocks, repairedBlocks })
+    // Nothing was applied, so that no other rule would bring the repair into the tables on disk.
+    if (repairedBlocks > 0 && !this.#isOver(replica)) this.#options.host.checkpointDue(replica)
     return { badBlocks, repairedBlocks }
   }
 
@@ -179,8 +186,9 @@ export class Repairer {
     const { group, chunk, sn, blocks } = decodeBlocksWanted(call.body)
     const replica = this.#options.host.replica(group as GroupId)
     if (replica === undefined) throw new LemnisError('NO_SUCH_GROUP', { group })
-    chunksOf(replica)
-      .blocksFor(chunk, sn, blocks)
+    this.#options.settling
+      .settled(replica)
+      .then(() => chunksOf(replica).blocksFor(chunk, sn, blocks))
       .then(
         (found) => {
           const payload = new Uint8Array(found.blocks.length * BLOCK_BYTES)

@@ -4,7 +4,6 @@
 // of service and rebuilt. Invariant: what only looks different because writes go on is never acted on.
 
 import { asLemnisError, LemnisError } from '../base/errors.ts'
-import type { ReplicaChunks } from '../chunkstore/replica-chunks.ts'
 import type { ChunkDigest } from '../chunkstore/types.ts'
 import type { CopysetHost } from '../copyset/host.ts'
 import { RateLimit } from '../copyset/rate.ts'
@@ -22,6 +21,7 @@ import { type ChunkView, judgeViews } from './compare.ts'
 import type { ChunkserverConfig } from './config.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { Repairer } from './repair.ts'
+import type { Settling } from './settling.ts'
 
 export interface ScrubOptions {
   readonly env: Env
@@ -30,6 +30,7 @@ export interface ScrubOptions {
   readonly config: ChunkserverConfig
   readonly neighbours: Neighbours
   readonly repairer: Repairer
+  readonly settling: Settling
 }
 
 /** Chunks in one answer to LIST_CHUNKS that reads them all: 128 MiB when they are full. */
@@ -102,6 +103,7 @@ export class Scrub {
   /** What ends it early ends it for this replica only; one that goes away meanwhile is no error. */
   async #scrubReplica(replica: Replica): Promise<void> {
     try {
+      await this.#settled(replica)
       for (let from = 1; from > 0 && !this.#isOver(replica); ) {
         const page = await this.#readPage(replica, from)
         if (replica.isLeader) await this.#compare(replica, from, page.last)
@@ -112,6 +114,19 @@ export class Scrub {
       if (this.#isOver(replica)) return
       const { group } = replica
       this.#options.observer.emit('chunkserver_scrub_skipped', { group, code, error })
+    }
+  }
+
+  /** Right after a start nobody may lead yet. */
+  async #settled(replica: Replica): Promise<void> {
+    const { settling, config, env } = this.#options
+    for (let left = config.scrubTriesMax; ; left--) {
+      try {
+        return await settling.settled(replica)
+      } catch (thrown) {
+        if (left <= 1 || this.#isOver(replica)) throw thrown
+      }
+      await new Promise<void>((resume) => env.clock.after(config.scrubRetryMs, resume))
     }
   }
 
@@ -277,7 +292,11 @@ export class Scrub {
   }
 
   async #list(request: RequestOf<typeof LIST_CHUNKS>): Promise<ReplyOf<typeof LIST_CHUNKS>> {
-    const chunks: ReplicaChunks = chunksOf(this.#replicaOf(request.group))
+    const { settling } = this.#options
+    const replica = this.#replicaOf(request.group)
+    if (request.committed === true) await settling.committed(replica.group)
+    if (request.verify) await settling.settled(replica)
+    const chunks = chunksOf(replica)
     const { appliedIndex } = chunks
     if (appliedIndex < chunks.settledIndex) {
       throw new LemnisError('OVERLOADED', { reason: 'the replica is catching up' })

@@ -47,8 +47,11 @@ export class BlockReader {
   readonly #files: OpenFiles
   readonly #tables: Tables
   readonly #crc32c: Crc32c
+  readonly #isBlind: boolean
 
-  constructor(files: OpenFiles, tables: Tables, crc32c: Crc32c) {
+  /** `isBlind`: a planted bug, given by the simulator only. */
+  constructor(files: OpenFiles, tables: Tables, crc32c: Crc32c, isBlind = false) {
+    this.#isBlind = isBlind
     this.#files = files
     this.#tables = tables
     this.#crc32c = crc32c
@@ -109,7 +112,9 @@ export class BlockReader {
       for (let n = 0; n < count; n++) {
         const end = (n + 1) * BLOCK_BYTES
         const isGood =
-          end <= bytes && this.#crc32c(run.subarray(end - BLOCK_BYTES, end)) === wanted[i + n]?.crc
+          end <= bytes &&
+          (this.#isBlind ||
+            this.#crc32c(run.subarray(end - BLOCK_BYTES, end)) === wanted[i + n]?.crc)
         if (!isGood) bad.push(i + n)
       }
       i += count

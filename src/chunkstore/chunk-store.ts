@@ -36,8 +36,9 @@ interface ManifestName {
   readonly generation: number
 }
 
-export class ChunkStore implements ReplicaHost {
-  readonly merger: Merger
+export class ChunkStore {
+  readonly #merger: Merger
+  readonly #host: ReplicaHost
   readonly #parts: StoreParts
   readonly #files: OpenFiles
   readonly #replicas = new Set<ReplicaChunks>()
@@ -48,7 +49,12 @@ export class ChunkStore implements ReplicaHost {
   private constructor(parts: StoreParts, files: OpenFiles) {
     this.#parts = parts
     this.#files = files
-    this.merger = new Merger(parts)
+    this.#merger = new Merger(parts)
+    this.#host = {
+      merger: this.#merger,
+      freeBytes: () => this.#freeBytes(),
+      closed: (replica) => this.#replicaClosed(replica),
+    }
   }
 
   static async open(
@@ -72,6 +78,9 @@ export class ChunkStore implements ReplicaHost {
   async #begin(): Promise<void> {
     const { health, observer, writeBack, tally, env, layout } = this.#parts
     health.onFull = () => void this.#makeRoom().catch((error: unknown) => health.failedBy(error))
+    for (const file of await env.disk.list(layout.manifests)) {
+      if (file.endsWith('.tmp')) await env.disk.remove(`${layout.manifests}/${file}`)
+    }
     const names = await this.#look()
     observer.gauge('chunkstore_dirty_bytes', () => writeBack.dirtyBytes)
     observer.gauge('chunkstore_used_bytes', () => tally.usedBytes)
@@ -109,7 +118,7 @@ export class ChunkStore implements ReplicaHost {
     const { layout } = this.#parts
     const there = new Set(files.map((file) => `${layout.chunks}/${file}`))
     const isThere = (path: string): boolean => there.has(path)
-    const opened = new ReplicaChunks(this.#parts, this, group, replica, manifest, isThere)
+    const opened = new ReplicaChunks(this.#parts, this.#host, group, replica, manifest, isThere)
     // From here on a replica without a manifest is one that has lost it.
     if (manifest === null) await opened.checkpoint(EMPTY)
     this.#replicas.add(opened)
@@ -175,7 +184,7 @@ export class ChunkStore implements ReplicaHost {
     else this.#emptyTrashLater()
   }
 
-  async closed(replica: ReplicaChunks): Promise<void> {
+  async #replicaClosed(replica: ReplicaChunks): Promise<void> {
     const { writeBack, layout } = this.#parts
     const name = replicaName(replica.group, replica.replica)
     // A batch under way may still write into its files.
@@ -191,11 +200,8 @@ export class ChunkStore implements ReplicaHost {
     const manifests = new Map<string, ManifestName[]>()
     for (const file of await env.disk.list(layout.manifests)) {
       const match = /^(\d+-\d+)\.(\d+)$/.exec(file)
-      if (match === null) {
-        // A draft: it never had its name.
-        await env.disk.remove(`${layout.manifests}/${file}`)
-        continue
-      }
+      // Others are drafts: a crash left them, or somebody writes them just now.
+      if (match === null) continue
       const [, name, generation] = match as unknown as [string, string, string]
       addTo(manifests, name, { file, generation: Number(generation) })
     }
@@ -216,7 +222,7 @@ export class ChunkStore implements ReplicaHost {
     return Math.max(0, health.freeBytes + tally.usedBytes - config.reserveBytes)
   }
 
-  freeBytes(): number {
+  #freeBytes(): number {
     const { config, health, tally } = this.#parts
     const roomBytes = health.freeBytes - config.reserveBytes
     return Math.min(this.#capacityBytes - tally.usedBytes, roomBytes)
@@ -225,7 +231,7 @@ export class ChunkStore implements ReplicaHost {
   usage(): ChunkUsage {
     const { health, tally, writeBack } = this.#parts
     health.sampleIfOld()
-    const freeBytes = Math.max(0, this.freeBytes())
+    const freeBytes = Math.max(0, this.#freeBytes())
     const isFull = health.full || freeBytes < FILE_BYTES
     return {
       capacityBytes: this.#capacityBytes,
@@ -266,7 +272,7 @@ export class ChunkStore implements ReplicaHost {
     if (this.#closed) return
     this.#closed = true
     this.#trashTimer?.cancel()
-    await this.merger.close()
+    await this.#merger.close()
     for (const replica of [...this.#replicas]) await replica.close()
     await this.#parts.writeBack.close()
     await this.#files.close()
@@ -292,7 +298,7 @@ function makeParts(
     health,
     pool,
     tables,
-    reader: new BlockReader(files, tables, env.crc32c),
+    reader: new BlockReader(files, tables, env.crc32c, config.bugs?.has('unverified-read')),
     writeBack: new WriteBack(env, observer, config, files, pool, health),
     tally: {
       usedBytes: 0,

@@ -41,9 +41,22 @@ export const CHUNKSTORE_CONFIG = {
   spaceRetryMs: durationSetting(1000, 'Gap between tries to write back on a full disk.'),
 }
 
-export type ChunkStoreConfig = ConfigOf<typeof CHUNKSTORE_CONFIG>
+export type ChunkStoreSettings = ConfigOf<typeof CHUNKSTORE_CONFIG>
 
-export const CHUNKSTORE_RELATIONS: readonly Relation<ChunkStoreConfig>[] = [
+/** Switches that break the store on purpose, so that the simulator's checkers can be seen to find it. */
+export type ChunkStoreBug =
+  /** What was read is believed without its checksum. */
+  | 'unverified-read'
+  /** Blocks that could not be written are taken for written. */
+  | 'write-back-forgets'
+  /** The manifest is published before the files that it names are synced. */
+  | 'manifest-before-sync'
+
+export interface ChunkStoreConfig extends ChunkStoreSettings {
+  readonly bugs?: ReadonlySet<ChunkStoreBug>
+}
+
+export const CHUNKSTORE_RELATIONS: readonly Relation<ChunkStoreSettings>[] = [
   {
     holds: (c) => c.dirtyBytesSoft <= c.dirtyBytesMax / 2,
     says: 'dirtyBytesSoft must be at most half of dirtyBytesMax, or writes stop before the disk works',
@@ -56,6 +69,10 @@ export const CHUNKSTORE_RELATIONS: readonly Relation<ChunkStoreConfig>[] = [
   { holds: (c) => c.openFilesMax >= 8, says: 'openFilesMax must be at least 8' },
 ]
 
-export function chunkStoreConfig(replaced: Partial<ChunkStoreConfig> = {}): ChunkStoreConfig {
-  return makeConfig(CHUNKSTORE_CONFIG, replaced, CHUNKSTORE_RELATIONS)
+export function chunkStoreConfig(
+  replaced: Partial<ChunkStoreSettings> = {},
+  bugs?: ReadonlySet<ChunkStoreBug>,
+): ChunkStoreConfig {
+  const settings = makeConfig(CHUNKSTORE_CONFIG, replaced, CHUNKSTORE_RELATIONS)
+  return bugs === undefined ? settings : { ...settings, bugs }
 }

@@ -154,7 +154,7 @@ export class Digests {
     const { file, block, version } = suspect
     const held = new HeldPages()
     const now = await this.#parts.reader.locateLoading(file, block, held)
-    const isHere = [...chunk.files()].some((held) => held.file === file && held.data.has(block))
+    const isHere = [...chunk.files()].some((own) => own.file === file && own.data.has(block))
     return isHere && now.bytes === null && now.version === version
   }
 }

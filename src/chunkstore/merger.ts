@@ -85,6 +85,8 @@ export class Merger {
       const suspects = await reader.read([before], [0], bytes)
       const isThere =
         isCurrent(job) &&
+        // Another generation may have been dropped meanwhile, and this layer with it.
+        job.chunk.layers.includes(layer) &&
         layer.files.includes(from) &&
         layer.files.includes(to) &&
         from.data.has(block)
@@ -111,7 +113,7 @@ export class Merger {
 const WAIT_BLOCKS = STEP_BLOCKS
 
 function isCurrent({ replica, chunk }: Job): boolean {
-  return replica.state.chunk(chunk.id) === chunk
+  return !replica.state.isClosed && replica.state.chunk(chunk.id) === chunk
 }
 
 function putFullestFirst(layer: Layer): void {

@@ -5,6 +5,7 @@ import type { Disk, DiskFile } from '../env/disk.ts'
 
 interface Entry {
   readonly opening: Promise<DiskFile>
+  readonly creates: boolean
   users: number
   /** Not to be given to anybody any more; told when it is closed. */
   forgotten: (() => void) | null
@@ -28,8 +29,8 @@ export class OpenFiles {
 
   /** The caller releases it soon. `create`: make it if it is not there. */
   async acquire(path: string, create: boolean): Promise<Use> {
+    if (create) await this.#outlastReader(path)
     const entry = this.#entry(path, create)
-    entry.users++
     const release = (): void => this.#release(entry)
     try {
       return { file: await entry.opening, release }
@@ -40,15 +41,34 @@ export class OpenFiles {
     }
   }
 
+  /** Somebody may just be finding out that the file is not there: that is not the writer's error. */
+  async #outlastReader(path: string): Promise<void> {
+    for (;;) {
+      const entry = this.#entries.get(path)
+      if (entry === undefined || entry.creates) return
+      entry.users++
+      const isThere = await entry.opening.then(
+        () => true,
+        () => false,
+      )
+      this.#release(entry)
+      if (isThere) return
+      if (this.#entries.get(path) === entry) this.#entries.delete(path)
+    }
+  }
+
+  /** With one user more. */
   #entry(path: string, create: boolean): Entry {
     let entry = this.#entries.get(path)
     if (entry === undefined) {
       const opening = this.#disk.open(path, create ? { create: true } : {})
-      entry = { opening, users: 0, forgotten: null }
+      entry = { opening, creates: create, users: 0, forgotten: null }
     } else {
       this.#entries.delete(path)
     }
     this.#entries.set(path, entry)
+    // Before others are closed to make room for it, or it might be the one.
+    entry.users++
     if (this.#entries.size > this.#countMax) this.#closeUnused()
     return entry
   }

@@ -145,7 +145,8 @@ export class Publisher {
   }
 
   async #syncFiles(publication: Publication): Promise<void> {
-    const { health } = this.#parts
+    const { health, config } = this.#parts
+    if (config.bugs?.has('manifest-before-sync') === true) return
     const waiting = new Set<ChunkFile>()
     for (const chunk of publication.chunks()) {
       for (const { file } of chunk.files()) if (file.unsynced && !file.dropped) waiting.add(file)

@@ -6,6 +6,7 @@
 import { assert, must } from '../base/assert.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
+import { Slab } from '../base/slab.ts'
 import { BLOCK_BYTES, CHUNK_BLOCKS } from '../format/chunk-request.ts'
 import { HeldPages, type Located } from './block-reader.ts'
 import { type Chunk, holderOf, type Layer } from './chunk.ts'
@@ -28,11 +29,15 @@ interface Unknown {
   readonly block: number
 }
 
+const ANSWER_SLAB_BYTES = 128 * 1024
+const ANSWER_SLAB_ITEM_BYTES_MAX = 16 * 1024
+
 export class Reads {
   readonly #parts: StoreParts
   readonly #group: number
   readonly #replica: number
   readonly #state: ReplicaState
+  readonly #answers = new Slab(ANSWER_SLAB_BYTES, ANSWER_SLAB_ITEM_BYTES_MAX)
 
   constructor(parts: StoreParts, group: number, replica: number, state: ReplicaState) {
     this.#parts = parts
@@ -55,7 +60,7 @@ export class Reads {
         continue
       }
       if (plan.wanted.length === 0 && plan.missing.length === 0) return zeros()
-      const bytes = new Uint8Array(count * BLOCK_BYTES)
+      const bytes = this.#answers.take(count * BLOCK_BYTES)
       const suspects = await this.#parts.reader.read(plan.wanted, plan.places, bytes)
       if (suspects.length > 0) {
         const bad = await this.#judge(

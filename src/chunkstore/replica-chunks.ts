@@ -7,18 +7,18 @@ import { assert } from '../base/assert.ts'
 import { EMPTY, viewOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { writeU53 } from '../base/u53.ts'
-import type { Timer } from '../env/clock.ts'
 import { BLOCK_BYTES, type ChunkRequest } from '../format/chunk-request.ts'
 import { type Chunk, chunkOf } from './chunk.ts'
-import { ChunkFile } from './chunk-file.ts'
+import type { ChunkFile } from './chunk-file.ts'
 import { type ChunkPicture, Digests, digestOf, loadPages, takePicture } from './digests.ts'
 import { FILE_OVERHEAD_BYTES } from './layout.ts'
 import type { Manifest } from './manifest.ts'
 import type { Mergeable, Merger } from './merger.ts'
-import { replicaName, type StoreParts } from './parts.ts'
+import type { StoreParts } from './parts.ts'
 import { freezeFiles, type Publication, Publisher } from './publish.ts'
 import { Reads } from './reads.ts'
-import { blocksToAllocate, ReplicaState, type StateHost } from './replica-state.ts'
+import { ReplicaFiles } from './replica-files.ts'
+import { blocksToAllocate, ReplicaState } from './replica-state.ts'
 import { type Leftover, type Received, type SinkHost, TransferSink } from './transfer-sink.ts'
 import { TransferSource } from './transfer-source.ts'
 import type {
@@ -43,30 +43,21 @@ export interface ReplicaHost {
   closed(replica: ReplicaChunks): Promise<void>
 }
 
-/** A file that waits for a manifest without it. */
-interface Dropped {
-  readonly file: ChunkFile
-  /** It went with its chunk, whose row the manifest may still have. */
-  readonly chunk: Chunk | null
-  /** Of the entry that ended it. */
-  readonly index: number
-}
-
-export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
+export class ReplicaChunks implements Mergeable {
   readonly group: number
   readonly replica: number
+  /** For the store's own use, and for looking at; entries come by apply(). */
   readonly state: ReplicaState
-  readonly leftovers = new Map<number, Leftover>()
   readonly #parts: StoreParts
   readonly #host: ReplicaHost
+  readonly #files: ReplicaFiles
   readonly #publisher: Publisher
   readonly #reads: Reads
   readonly #digests: Digests
+  /** What interrupted transfers have brought. */
+  readonly #leftovers = new Map<number, Leftover>()
   #mark: Uint8Array = EMPTY
   #settledIndex = 0
-  #nextFile = 1
-  #dropped: Dropped[] = []
-  #dropTimer: Timer | null = null
   #sink: TransferSink | null = null
   #installing = false
   #closed = false
@@ -84,17 +75,33 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
     this.#host = host
     this.group = group
     this.replica = replica
-    this.state = new ReplicaState(this)
     this.#publisher = new Publisher(parts, group, replica, manifest?.generation ?? 0)
+    const files = new ReplicaFiles(parts, group, replica, manifest?.nextFile ?? 1, (work) => {
+      // Its error is the health's matter, and the files stay for the next time.
+      this.#publisher.inTurn(() => work((goneBy) => this.#publisher.prune(goneBy))).catch(() => {})
+    })
+    this.#files = files
+    this.state = new ReplicaState({
+      newFile: () => files.make(),
+      fileDropped: (file) => files.fileDropped(file),
+      chunkDropped: (chunk) => files.chunkDropped(chunk, this.appliedIndex),
+      used: (bytes) => {
+        parts.tally.usedBytes += bytes
+      },
+      mergeable: (chunk) => this.#mergeable(chunk),
+    })
     this.#reads = new Reads(parts, group, replica, this.state)
     this.#digests = new Digests(parts, this.#reads, (id) => this.state.chunk(id))
-    if (manifest === null) return
+    if (manifest !== null) this.#load(manifest, isThere)
+  }
+
+  #load(manifest: Manifest, isThere: (path: string) => boolean): void {
     this.#mark = manifest.mark
     this.#settledIndex = manifest.settledIndex
-    this.#nextFile = manifest.nextFile
     const chunks = manifest.chunks.map((row) =>
       chunkOf(row, (stored) => {
-        const file = this.#file(stored.id, isThere)
+        const file = this.#files.known(stored.id, false)
+        file.exists = isThere(file.path)
         file.pagesPresent = stored.present
         file.pageSlots = stored.slots
         file.pageCrcs.set(stored.crcs)
@@ -247,14 +254,14 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
   checkpoint(mark: Uint8Array): Promise<void> {
     assert(!this.#installing, 'checkpoint while a state is installed')
     const freeze = this.state.freeze()
-    const dropped = this.#takeDropped()
+    const dropped = this.#files.takeDropped()
     const kept = mark.slice()
     const { appliedIndex, volumes } = this.state
     const publication: Publication = {
       head: {
         appliedIndex,
         settledIndex: this.#settledIndex,
-        nextFile: this.#nextFile,
+        nextFile: this.#files.next,
         volumesVersion: volumes.version,
       },
       extras: { mark: kept, volumes: volumes.encode(), gone: this.state.gone() },
@@ -265,66 +272,14 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
       try {
         await this.#publisher.publish(publication)
       } catch (error) {
-        this.#dropped.push(...dropped)
+        this.#files.putBack(dropped)
         throw error
       } finally {
         this.state.thaw(freeze)
       }
       this.#mark = kept
-      await this.#recycle(dropped)
+      await this.#files.recycle(dropped.map(({ file }) => file))
     })
-  }
-
-  #takeDropped(): Dropped[] {
-    const dropped = this.#dropped
-    this.#dropped = []
-    return dropped
-  }
-
-  #recycle(dropped: readonly Dropped[]): Promise<void> {
-    return this.#recycleFiles(dropped.map(({ file }) => file))
-  }
-
-  /** Files that no manifest names. */
-  async #recycleFiles(files: readonly ChunkFile[]): Promise<void> {
-    if (files.length === 0) return
-    const { writeBack, pool, health } = this.#parts
-    try {
-      await writeBack.inTurn(async () => {
-        for (const file of files) await pool.recycle(file, !health.full)
-      })
-    } catch (error) {
-      throw health.changeFailed(error)
-    }
-  }
-
-  /** Chunks that are gone leave the manifest without a checkpoint, so that their room comes back. */
-  #dropSoon(): void {
-    if (this.#dropTimer !== null || this.#closed) return
-    this.#dropTimer = this.#parts.env.clock.after(this.#parts.config.dropAfterMs, () => {
-      this.#dropTimer = null
-      // Its error is the health's matter, and the files stay for the next time.
-      this.#publisher.inTurn(() => this.#dropNow()).catch(() => {})
-    })
-  }
-
-  async #dropNow(): Promise<void> {
-    if (this.#closed || this.#installing) return
-    const gone = this.#dropped.filter(({ chunk, file }) => chunk !== null && file.exists)
-    if (gone.length === 0) return
-    // Taken out first: a checkpoint asked for meanwhile must not take them too.
-    const files = new Set(gone.map(({ file }) => file))
-    this.#dropped = this.#dropped.filter(({ file }) => !files.has(file))
-    try {
-      await this.#publisher.prune((id, birth) => {
-        const found = gone.find(({ chunk }) => chunk?.id === id && chunk.birth === birth)
-        return found?.index ?? 0
-      })
-    } catch (error) {
-      this.#dropped.push(...gone)
-      throw error
-    }
-    await this.#recycle(gone)
   }
 
   // --- transfers
@@ -337,12 +292,21 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
   async receive(index: number, items: readonly StateItem[]): Promise<StateSink> {
     checkItems(items)
     await this.#sink?.abort()
-    this.#sink = new TransferSink(this.#parts, this, index, items)
+    this.#sink = new TransferSink(this.#parts, this.#sinkHost(), index, items)
     return this.#sink
   }
 
-  /** For the sink. */
-  async install(received: Received): Promise<void> {
+  #sinkHost(): SinkHost {
+    return {
+      state: this.state,
+      leftovers: this.#leftovers,
+      newFile: () => this.#files.make(),
+      install: (received) => this.#installAlone(received),
+      dropStaged: (files) => this.#dropStaged(files),
+    }
+  }
+
+  async #installAlone(received: Received): Promise<void> {
     this.#installing = true
     try {
       await this.#publisher.inTurn(() => this.#install(received))
@@ -353,13 +317,13 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
 
   async #install(received: Received): Promise<void> {
     const { chunks, volumes, gone, mark, index, settledIndex } = received
-    const dropped = this.#takeDropped()
+    const dropped = this.#files.takeDropped()
     try {
       await this.#publisher.publish({
         head: {
           appliedIndex: index,
           settledIndex,
-          nextFile: this.#nextFile,
+          nextFile: this.#files.next,
           volumesVersion: volumes.version,
         },
         extras: { mark, volumes: volumes.encode(), gone },
@@ -367,7 +331,7 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
         chunks: () => [...chunks],
       })
     } catch (error) {
-      this.#dropped.push(...dropped)
+      this.#files.putBack(dropped)
       throw error
     }
     const before = this.state.chunks()
@@ -382,66 +346,31 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
       }
     }
     for (const chunk of before) {
-      for (const { file } of chunk.files()) if (!used.has(file)) this.fileDropped(file)
+      for (const { file } of chunk.files()) if (!used.has(file)) this.#files.fileDropped(file)
     }
     this.#mergeAll()
-    await this.#recycle([...dropped, ...this.#takeDropped()])
+    const unnamed = [...dropped, ...this.#files.takeDropped()]
+    await this.#files.recycle(unnamed.map(({ file }) => file))
   }
 
-  /** For the sink: files that never were the state's, unless they are now. */
-  dropStaged(files: readonly ChunkFile[]): void {
+  /** Files that never were the state's, unless they are now. */
+  #dropStaged(files: readonly ChunkFile[]): void {
     const used = new Set<ChunkFile>()
     for (const chunk of this.state.chunks()) for (const { file } of chunk.files()) used.add(file)
-    const unused = files.filter((file) => !used.has(file))
-    for (const file of unused) this.#forget(file)
-    // Its error is the health's matter.
-    void this.#recycleFiles(unused).catch(() => {})
+    this.#files.discard(files.filter((file) => !used.has(file)))
   }
 
-  // --- for the state
+  // --- merging of files
 
-  newFile(): ChunkFile {
-    return this.#file(this.#nextFile++, () => false)
-  }
-
-  #file(id: number, isThere: (path: string) => boolean): ChunkFile {
-    const { writeBack, layout, tally } = this.#parts
-    const { group, replica } = this
-    const path = `${layout.chunks}/${replicaName(group, replica)}-${id}.chunk`
-    return new ChunkFile(writeBack, { group, replica, id }, tally.nextKey++, path, isThere(path))
-  }
-
-  fileDropped(file: ChunkFile): void {
-    this.#forget(file)
-    this.#dropped.push({ file, chunk: null, index: this.appliedIndex })
-  }
-
-  chunkDropped(chunk: Chunk): void {
-    for (const { file } of chunk.files()) {
-      this.#forget(file)
-      this.#dropped.push({ file, chunk, index: this.appliedIndex })
-    }
-    this.#dropSoon()
-  }
-
-  #forget(file: ChunkFile): void {
-    file.dropped = true
-    file.forgetAll()
-    this.#parts.tables.drop(file)
-  }
-
-  used(bytes: number): void {
-    this.#parts.tally.usedBytes += bytes
-  }
-
-  mergeable(chunk: Chunk): void {
+  #mergeable(chunk: Chunk): void {
     if (chunk.layers.some(({ files }) => files.length > 1)) this.#host.merger.add(this, chunk)
   }
 
   #mergeAll(): void {
-    for (const chunk of this.state.chunks()) this.mergeable(chunk)
+    for (const chunk of this.state.chunks()) this.#mergeable(chunk)
   }
 
+  /** For the merger: the state is being written down, or put in the place of another. */
   get isHeld(): boolean {
     return this.#installing || this.state.isFrozen
   }
@@ -452,10 +381,10 @@ export class ReplicaChunks implements StateHost, SinkHost, Mergeable {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#dropTimer?.cancel()
+    this.#files.close()
     await this.#sink?.abort()
     await this.#publisher.inTurn(async () => {})
-    for (const { layers } of this.leftovers.values()) {
+    for (const { layers } of this.#leftovers.values()) {
       for (const { files } of layers) for (const { file } of files) file.forgetAll()
     }
     this.state.close()

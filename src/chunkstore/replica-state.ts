@@ -4,6 +4,7 @@
 // A freeze keeps a chunk as it was for whoever writes the state down while entries go on being applied.
 
 import { assert } from '../base/assert.ts'
+import { LemnisError } from '../base/errors.ts'
 import {
   BLOCK_BYTES,
   CHUNK_BLOCKS,
@@ -55,6 +56,7 @@ export class ReplicaState {
   #gone: ReadonlyMap<number, number> = new Map()
   #appliedIndex = 0
   #usedBytes = 0
+  #isClosed = false
   readonly #freezes = new Set<Freeze>()
 
   constructor(host: StateHost) {
@@ -77,7 +79,13 @@ export class ReplicaState {
     return this.#volumes
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** CLOSED once the replica is: what is not there any more must not be taken for zeros. */
   chunk(id: number): Chunk | undefined {
+    if (this.#isClosed) throw new LemnisError('CLOSED')
     return this.#chunks.get(id)
   }
 
@@ -401,13 +409,13 @@ export class ReplicaState {
     this.#host.used(bytes)
   }
 
-  /** The state goes away with its files: nothing of it counts any more. */
+  /** Nothing of it counts any more, and nobody gets at it. */
   close(): void {
     this.#use(-this.#usedBytes)
     for (const chunk of this.#chunks.values()) {
       for (const { file } of chunk.files()) file.forgetAll()
     }
-    this.#chunks = new Map()
+    this.#isClosed = true
   }
 }
 

@@ -28,6 +28,8 @@ export interface Have {
   readonly candidates: readonly Candidate[]
 }
 
+/** Layers told of at most; each takes 32 KiB where it is read. */
+const CANDIDATES_MAX = 64
 const HAVE_HEAD_BYTES = 12
 const VERSION_BYTES = 6
 
@@ -38,7 +40,7 @@ export function encodeHave(have: Have, bytesMax: number): Uint8Array {
   for (const candidate of have.candidates) {
     const { data } = candidate
     const more = 8 + data.encodedBytes() + VERSION_BYTES * data.count
-    if (bytes + more > bytesMax) break
+    if (bytes + more > bytesMax || fitting.length === CANDIDATES_MAX) break
     bytes += more
     fitting.push(candidate)
   }
@@ -64,6 +66,7 @@ export function decodeHave(bytes: Uint8Array): Have {
   if (bytes.byteLength === 0) return { birth: 0, candidates: [] }
   if (bytes.byteLength < HAVE_HEAD_BYTES) throw corrupt('have')
   const view = viewOf(bytes)
+  if (view.getUint32(8, true) > CANDIDATES_MAX) throw corrupt('have')
   const candidates: Candidate[] = []
   let at = HAVE_HEAD_BYTES
   for (let left = view.getUint32(8, true); left > 0; left--) {

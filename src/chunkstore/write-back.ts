@@ -119,7 +119,8 @@ export class WriteBack implements DirtyBlocks {
 
   /** Never rejects: an error is the health's matter, and everything not written stays in memory. */
   async #run(): Promise<void> {
-    let isDraining = this.#dirtyBytes >= this.#config.dirtyBytesSoft
+    // A full disk is tried again with whatever waits.
+    let isDraining = this.#dirtyBytes >= this.#config.dirtyBytesSoft || this.#health.full
     let isFull = false
     try {
       for (;;) {
@@ -134,19 +135,30 @@ export class WriteBack implements DirtyBlocks {
     }
     this.#running = false
     this.#tellRoom()
-    if (this.#closed || this.#health.failed !== null || this.#waiting.size === 0) return
-    this.#arm(isFull ? this.#config.spaceRetryMs : this.#config.dirtyAgeMs)
+    const [oldest] = this.#waiting
+    if (this.#closed || this.#health.failed !== null || oldest === undefined) return
+    const ageMs = this.#clock.monotonicMs() - oldest.dirtySinceMs
+    const restMs = Math.max(1, this.#config.dirtyAgeMs - ageMs)
+    this.#arm(isFull ? this.#config.spaceRetryMs : restMs)
   }
 
   /** The next batch of those that are due, block by block in each file. */
   #gather(isDraining: boolean): BlockWrite[] {
     const batch: BlockWrite[] = []
     if (this.#closed) return batch
-    const dueMs = this.#clock.monotonicMs() - this.#config.dirtyAgeMs
+    const nowMs = this.#clock.monotonicMs()
+    const dueMs = nowMs - this.#config.dirtyAgeMs
     const countMax = Math.floor(this.#config.writeBackBytes / BLOCK_BYTES)
+    const taken: ChunkFile[] = []
     for (const file of this.#waiting) {
       if (batch.length >= countMax || (!isDraining && file.dirtySinceMs > dueMs)) break
-      addDirty(file, batch, countMax)
+      if (addDirty(file, batch, countMax)) taken.push(file)
+    }
+    for (const file of taken) {
+      // What it gets while this is written begins to wait now.
+      this.#waiting.delete(file)
+      this.#waiting.add(file)
+      file.dirtySinceMs = nowMs
     }
     return batch
   }
@@ -178,10 +190,18 @@ export class WriteBack implements DirtyBlocks {
   async #writeBlocks(batch: readonly BlockWrite[]): Promise<void> {
     const current = batch.filter(({ file, block, entry }) => file.dirty.get(block) === entry)
     if (current.length === 0) return
-    await this.#writePieces(piecesOf(current))
+    await this.#writeOrForget(piecesOf(current))
     this.#writtenBytes.add(current.length * BLOCK_BYTES)
     for (const { file, block, entry } of current) file.wasWritten(block, entry)
     this.#health.foundRoom()
+  }
+
+  async #writeOrForget(pieces: readonly FilePiece[]): Promise<void> {
+    try {
+      await this.#writePieces(pieces)
+    } catch (error) {
+      if (this.#config.bugs?.has('write-back-forgets') !== true) throw error
+    }
   }
 
   async #writePieces(pieces: readonly FilePiece[]): Promise<void> {
@@ -234,13 +254,14 @@ export class WriteBack implements DirtyBlocks {
   }
 }
 
-/** The file's dirty blocks in order, until `batch` has `countMax`. */
-export function addDirty(file: ChunkFile, batch: BlockWrite[], countMax: number): void {
+/** Adds the file's dirty blocks in order, until `batch` has `countMax`; true when it has them all. */
+function addDirty(file: ChunkFile, batch: BlockWrite[], countMax: number): boolean {
   const blocks = [...file.dirty.keys()].sort((a, b) => a - b)
   for (const block of blocks) {
-    if (batch.length >= countMax) return
+    if (batch.length >= countMax) return false
     batch.push({ file, block, entry: file.dirty.get(block) as BlockEntry })
   }
+  return true
 }
 
 /** Blocks that follow each other in the file and in memory are one piece. */

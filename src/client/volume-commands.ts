@@ -57,13 +57,13 @@ export class VolumeCommands {
     return this.#ask(CREATE_VOLUME, request, false)
   }
 
-  async list(): Promise<VolumeInfo[]> {
-    return (await this.#ask(LIST_VOLUMES, { deleted: false }, true)).volumes
+  list(): Promise<VolumeInfo[]> {
+    return this.#all(false)
   }
 
   /** The recycle bin. */
-  async listDeleted(): Promise<VolumeInfo[]> {
-    return (await this.#ask(LIST_VOLUMES, { deleted: true }, true)).volumes
+  listDeleted(): Promise<VolumeInfo[]> {
+    return this.#all(true)
   }
 
   show(name: string): Promise<VolumeInfo> {
@@ -92,6 +92,19 @@ export class VolumeCommands {
   async emptyTrash(id?: number): Promise<number> {
     const request = id === undefined ? {} : { id }
     return (await this.#ask(EMPTY_TRASH, request, false)).volumes
+  }
+
+  /** Page by page. */
+  async #all(deleted: boolean): Promise<VolumeInfo[]> {
+    const all: VolumeInfo[] = []
+    let from: number | undefined
+    do {
+      const request = from === undefined ? { deleted } : { deleted, from }
+      const page: ReplyOf<typeof LIST_VOLUMES> = await this.#ask(LIST_VOLUMES, request, true)
+      all.push(...page.volumes)
+      from = page.next
+    } while (from !== undefined)
+    return all
   }
 
   #ask<C extends ControlCall>(

@@ -77,18 +77,19 @@ export class Peers {
     if (!sent) for (const packet of packets) this.#options.onUndelivered(packet)
   }
 
-  /** The link to `host`, made on first use; undefined while nobody knows where it is. */
+  /** The link to `host`, made at first use, and anew when it has moved; undefined while nobody knows where. */
   client(host: HostId): RpcClient | undefined {
-    const known = this.#clients.get(host)
-    if (known !== undefined) return known
     const { env, observer, rpc, self, directory, onDown } = this.#options
+    const known = this.#clients.get(host)
     const address = directory.addressOf(host)
-    if (address === undefined) return undefined
+    if (address === undefined || known?.address === address) return known
     const client = new RpcClient(env, observer, address, rpc, `host-${self}`)
     client.onStateChange = (state) => {
       if (state === 'backoff' || state === 'leaving') onDown(host)
     }
     this.#clients.set(host, client)
+    // Its calls go where nobody is any more; how its closing ends concerns no one.
+    known?.close().catch(() => {})
     return client
   }
 

@@ -5,6 +5,7 @@
 
 import { EMPTY } from '../base/bytes.ts'
 import type { Crc32c } from '../base/crc32c.ts'
+import { Slab } from '../base/slab.ts'
 import {
   blankHeader,
   decodeFrameHeader,
@@ -32,13 +33,11 @@ export interface FrameSink {
 
 export type StreamFault = FrameFault | 'too-large' | 'bad-body' | 'bad-payload'
 
-/**
- * Small bodies and payloads are copied into shared memory of this size: a view into it costs half
- * of what a buffer of its own does (measured: 64 bytes with a DataView 181 ns against 326 ns). Who
- * keeps one keeps the slab.
- */
-const SLAB_BYTES = 16 * 1024
-const SLAB_ITEM_BYTES_MAX = 1024
+/** Who keeps a body or a payload keeps its slab: bodies are kept longer, and so get a small one. */
+const BODY_SLAB_BYTES = 16 * 1024
+const BODY_SLAB_ITEM_BYTES_MAX = 1024
+const PAYLOAD_SLAB_BYTES = 256 * 1024
+const PAYLOAD_SLAB_ITEM_BYTES_MAX = 16 * 1024
 
 type Part = 'header' | 'body' | 'payload' | 'skip'
 
@@ -58,8 +57,8 @@ export class FrameReader {
   #payload: Uint8Array = EMPTY
   #stopped = false
   #frames = 0
-  #slab = EMPTY
-  #slabAt = 0
+  readonly #bodies = new Slab(BODY_SLAB_BYTES, BODY_SLAB_ITEM_BYTES_MAX)
+  readonly #payloads = new Slab(PAYLOAD_SLAB_BYTES, PAYLOAD_SLAB_ITEM_BYTES_MAX)
   // Views of the memory that the stream lends, which is the same one every time on most streams.
   #lent = EMPTY
   #lentView = new DataView(EMPTY.buffer)
@@ -134,8 +133,8 @@ export class FrameReader {
       if (this.#skipBytes === 0) this.#refuse()
       return null
     }
-    this.#body = this.#memory(bodyBytes)
-    this.#payload = this.#memory(payloadBytes)
+    this.#body = this.#bodies.take(bodyBytes)
+    this.#payload = this.#payloads.take(payloadBytes)
     if (bodyBytes > 0) {
       this.#part = 'body'
       return null
@@ -189,18 +188,5 @@ export class FrameReader {
 
   #sum(bytes: Uint8Array): number {
     return bytes.byteLength === 0 ? 0 : this.#crc32c(bytes)
-  }
-
-  #memory(bytes: number): Uint8Array {
-    if (bytes === 0) return EMPTY
-    if (bytes > SLAB_ITEM_BYTES_MAX) return new Uint8Array(bytes)
-    if (this.#slabAt + bytes > this.#slab.byteLength) {
-      this.#slab = new Uint8Array(SLAB_BYTES)
-      this.#slabAt = 0
-    }
-    const memory = this.#slab.subarray(this.#slabAt, this.#slabAt + bytes)
-    // Whole words, so that typed arrays over the memory are possible.
-    this.#slabAt += (bytes + 7) & ~7
-    return memory
   }
 }

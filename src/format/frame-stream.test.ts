@@ -287,12 +287,12 @@ describe('a stream of frames', () => {
           callId: 0,
           budgetMs: 0,
           body: new Uint8Array(24).fill(1),
-          payload: new Uint8Array(4096).fill(2),
+          payload: new Uint8Array(64 * 1024).fill(2),
         },
       ]),
       [],
     ).frames as [Frame]
-    expect(frame.payload.buffer.byteLength).toBe(4096)
+    expect(frame.payload.buffer.byteLength).toBe(64 * 1024)
     expect(frame.body.buffer.byteLength).toBeLessThanOrEqual(16 * 1024)
   })
 

@@ -28,7 +28,7 @@ export const MDS_CONFIG = {
     'A server with this many silent chunkservers is left alone: its host fails, not its disks.',
   ),
   zoneGuardServersMin: countSetting(
-    1,
+    2,
     'While a zone of at least this many servers is away as a whole, nothing is rebuilt.',
   ),
   operatorTimeoutMs: durationSetting(

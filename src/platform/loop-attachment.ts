@@ -20,6 +20,7 @@ import {
 import { heal, makeLink } from './loop-heal.ts'
 import {
   ATTACH_DIRECTORY,
+  type AttachedWriter,
   AttachmentPaths,
   type AttachmentState,
   pidStartOf,
@@ -34,6 +35,8 @@ export interface AttachOptions {
   readonly device: BlockDevice
   readonly mds: readonly string[]
   readonly observer: Observer
+  /** Kept with the state, so that whoever heals after a crash can close the volume. */
+  readonly writer?: AttachedWriter
   /** Where state is kept; /run/lemnis/attach. */
   readonly root?: string
 }
@@ -105,6 +108,7 @@ export class Attachment {
       readOnly: device.readOnly,
       mds: options.mds,
       sinceMs: Date.now(),
+      writer: options.writer ?? null,
     }
     paths.writeState(starting)
     mkdirSync(paths.mountPoint, { recursive: true, mode: 0o700 })

@@ -12,6 +12,7 @@ import { isLoopInUse } from './loop-device.ts'
 import { heal } from './loop-heal.ts'
 import {
   ATTACH_DIRECTORY,
+  type AttachedWriter,
   AttachmentPaths,
   type AttachmentState,
   isServed,
@@ -42,8 +43,7 @@ export async function runAttach(options: AttachOptions): Promise<string> {
   try {
     attachment = await Attachment.start(options)
   } catch (thrown) {
-    const { code, detail } = asLemnisError(thrown)
-    tellStarter({ code, detail })
+    tellStarterFailure(thrown)
     throw thrown
   }
   const stop = (): void => {
@@ -61,6 +61,12 @@ export async function runAttach(options: AttachOptions): Promise<string> {
   return reason
 }
 
+/** The host process failed before it came to runAttach(). */
+export function tellStarterFailure(thrown: unknown): void {
+  const { code, detail } = asLemnisError(thrown)
+  tellStarter({ code, detail })
+}
+
 function tellStarter(message: HostMessage): void {
   if (process.send === undefined || !process.connected) return
   process.send(message)
@@ -68,16 +74,32 @@ function tellStarter(message: HostMessage): void {
   if ('state' in message) process.disconnect()
 }
 
+/** As who a process that died had the volume open for writing; null when there was none. */
+export function deadWriterOf(
+  volume: string,
+  root: string = ATTACH_DIRECTORY,
+): AttachedWriter | null {
+  const state = new AttachmentPaths(root, volume).readState()
+  return state === null || isServed(state) ? null : (state.writer ?? null)
+}
+
 /**
  * Starts the program, which calls runAttach(), in the background; its output goes to the attachment's
- * log. Resolves when the device is there; rejects with what the host process ran into.
+ * log. Resolves when the device is there; rejects with what the host process ran into. CONFLICT, before
+ * anything is opened, when the volume is attached on this host: opening it by force would fence that.
  */
-export function startAttachHost(
+export async function startAttachHost(
   volume: string,
   command: readonly string[],
   root: string = ATTACH_DIRECTORY,
 ): Promise<AttachmentState> {
   const paths = new AttachmentPaths(root, volume)
+  const present = paths.readState()
+  if (present !== null && isServed(present)) {
+    const { device } = present
+    const cure = `lemnis detach ${volume}`
+    throw new LemnisError('CONFLICT', { volume, device, reason: 'attached on this host', cure })
+  }
   paths.make()
   const log = openSync(paths.log, 'a', 0o600)
   const [program, ...args] = command as [string, ...string[]]
@@ -111,6 +133,14 @@ export function listAttachments(root: string = ATTACH_DIRECTORY): ListedAttachme
   })
 }
 
+export interface Detached {
+  /** Devices that are still in use and give errors; they vanish with their last user. */
+  readonly stuck: readonly string[]
+  readonly mds: readonly string[]
+  /** As who the volume may still be open: its process could not close it. */
+  readonly writer: AttachedWriter | null
+}
+
 /**
  * Removes the device of a volume, and what a dead process left of it. CONFLICT while it is in use,
  * unless `force`: then its users get errors. NOT_FOUND when it is not attached here.
@@ -118,12 +148,13 @@ export function listAttachments(root: string = ATTACH_DIRECTORY): ListedAttachme
 export async function detach(
   volume: string,
   options: { readonly force?: boolean; readonly root?: string } = {},
-): Promise<{ readonly stuck: readonly string[] }> {
+): Promise<Detached> {
   const { force = false, root = ATTACH_DIRECTORY } = options
   const paths = new AttachmentPaths(root, volume)
   const state = paths.readState()
   if (state === null) throw new LemnisError('NOT_FOUND', { volume, where: 'attached on this host' })
-  if (isServed(state)) {
+  const wasDead = !isServed(state)
+  if (!wasDead) {
     if (!force && state.device !== '' && (await isLoopInUse(state.device))) {
       throw await inUse(volume, state.device)
     }
@@ -132,7 +163,8 @@ export async function detach(
   }
   const lock = DirectoryLock.take(paths.directory)
   try {
-    return { stuck: (await heal(paths)).stuck }
+    const { stuck } = await heal(paths)
+    return { stuck, mds: state.mds, writer: wasDead || force ? (state.writer ?? null) : null }
   } finally {
     lock.close()
   }

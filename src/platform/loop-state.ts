@@ -3,7 +3,15 @@
 // Invariants: only the holder of the lock writes the state; it is written before each step that
 // leaves something behind in the kernel, so that whoever comes after a crash knows where to look.
 
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { FILE_NAME } from '../attach/fuse-protocol.ts'
 import { LemnisError } from '../base/errors.ts'
@@ -29,13 +37,20 @@ export interface AttachmentState {
   /** Addresses of the metadata service. */
   readonly mds: readonly string[]
   readonly sinceMs: number
+  /** As who the process has the volume open; null for reading, absent in a state of an older version. */
+  readonly writer?: AttachedWriter | null
+}
+
+/** What the metadata service knows a writer by. */
+export interface AttachedWriter {
+  readonly volumeId: number
+  readonly client: string
+  readonly epoch: number
 }
 
 /** The places of one attachment. */
 export class AttachmentPaths {
   readonly directory: string
-  readonly mountPoint: string
-  readonly file: string
   readonly link: string
   readonly log: string
   readonly #state: string
@@ -45,11 +60,22 @@ export class AttachmentPaths {
       throw new LemnisError('INVALID_ARGUMENT', { volume, expected: 'the name of a volume' })
     }
     this.directory = join(root, volume)
-    this.mountPoint = join(this.directory, 'mount')
-    this.file = join(this.mountPoint, FILE_NAME)
     this.link = join(LINK_DIRECTORY, volume)
     this.log = join(this.directory, 'log')
     this.#state = join(this.directory, 'state.json')
+  }
+
+  /**
+   * Loop devices are found by the path of their file, and containers see the loop devices of each other:
+   * the same path in another one is another directory, and must not be taken for this one.
+   */
+  get mountPoint(): string {
+    const { dev, ino } = statSync(this.directory)
+    return join(this.directory, `mount-${dev}-${ino}`)
+  }
+
+  get file(): string {
+    return join(this.mountPoint, FILE_NAME)
   }
 
   make(): void {

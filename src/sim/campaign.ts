@@ -3,13 +3,21 @@
 
 import { must } from '../base/assert.ts'
 import type { Crc32c } from '../base/crc32c.ts'
+import { BlockCluster } from './block-cluster.ts'
 import { canaryOf } from './canaries.ts'
 import { SimCluster } from './cluster.ts'
 import type { FaultKind } from './faults.ts'
-import { type Checker, checkerOf, describeResult, type RunOptions, runSeed } from './run.ts'
+import { checkerOf, describeResult, type RunOptions, runSeed } from './run.ts'
+import type { Checker } from './verdict.ts'
+
+/** What runs: groups of a key-value machine on bare hosts, or block storage with all of its roles. */
+export type SystemName = 'kv' | 'block'
+
+export const SYSTEMS: readonly SystemName[] = ['kv', 'block']
 
 export interface SeedJob {
   readonly seed: number
+  readonly system: SystemName
   /** The name of a planted bug, or null for the code as it is. */
   readonly canary: string | null
 }
@@ -29,7 +37,7 @@ export interface SeedOutcome {
 }
 
 export async function runJob(job: SeedJob, crc32c: Crc32c): Promise<SeedOutcome> {
-  const result = await runSeed(job.seed, { crc32c, ...runOptions(job.canary) })
+  const result = await runSeed(job.seed, { crc32c, ...runOptions(job) })
   const { seed, hash, events, virtualMs, operations, struck, undecided, failure } = result
   return {
     seed,
@@ -44,9 +52,11 @@ export async function runJob(job: SeedJob, crc32c: Crc32c): Promise<SeedOutcome>
   }
 }
 
-function runOptions(name: string | null): RunOptions {
+function runOptions({ system, canary: name }: SeedJob): RunOptions {
   if (name === null) {
-    return { make: (world, network) => new SimCluster(world, network, { bugs: new Set() }) }
+    return system === 'block'
+      ? { make: (world, network) => new BlockCluster(world, network) }
+      : { make: (world, network) => new SimCluster(world, network, { bugs: new Set() }) }
   }
   const canary = must(canaryOf(name), `a canary of the name ${name}`)
   const { name: bug, kinds: faultKinds, config = {} } = canary

@@ -1,6 +1,7 @@
 // Owns the clients of the simulated cluster: each calls one operation at a time, on the register's group,
 // and tells a refusal (nothing was done) from an outcome that nobody knows.
 
+import { must } from '../base/assert.ts'
 import type { LemnisError } from '../base/errors.ts'
 import type { GroupId, HostId } from '../copyset/replica-id.ts'
 import { encodeCommand, type KvOp, type KvResult } from '../copyset/testing/kv-codec.ts'
@@ -78,8 +79,9 @@ class GroupedClient implements RegisterClient {
     })
   }
 
-  put(key: string, value: string, done: (outcome: Outcome<true>) => void): void {
-    this.#command('put', key, null, value, (error, result) => {
+  put(key: string, value: RegisterValue, done: (outcome: Outcome<true>) => void): void {
+    const text = must(value, 'a value: nothing is erased here')
+    this.#command('put', key, null, text, (error, result) => {
       if (result?.status === 'done') done({ outcome: 'done', value: true })
       else done({ outcome: outcomeOf(error) })
     })

@@ -19,17 +19,18 @@ import type { Env } from '../env/env.ts'
 import type { Observer } from '../observe/observe.ts'
 import { SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
-import type { Configuration, ReplicaId } from '../raft/types.ts'
+import type { ReplicaId } from '../raft/types.ts'
 import type { RaftLogBug } from '../raftlog/config.ts'
 import { RaftLog } from '../raftlog/raftlog.ts'
 import { rpcConfig } from '../rpc/config.ts'
 import { RpcServer } from '../rpc/server.ts'
-import type { Durable, ObservedReplica } from './checkers.ts'
+import type { ObservedReplica } from './checkers.ts'
 import { SimClients } from './clients.ts'
 import { FAULT_KINDS, type FaultKind, type SystemActions } from './faults.ts'
 import { SimHost } from './host.ts'
 import type { SimNetwork } from './network.ts'
 import { DurableMarks, LogPromises } from './promises.ts'
+import { ReplicaView } from './replica-view.ts'
 import type { System } from './run.ts'
 import type { RegisterClient } from './workload.ts'
 import type { World } from './world.ts'
@@ -365,59 +366,6 @@ export class SimCluster implements System {
     if (this.#liveHosts().length < HOST_COUNT) return
     const add = lost.map((member) => this.#newReplica(group, hostOf(member)))
     this.#change(leader.host, group, { add, remove: lost }, () => {})
-  }
-}
-
-/** A replica as the checkers look at it after every event: reads through, and makes nothing. */
-class ReplicaView implements ObservedReplica {
-  readonly host: string
-  readonly life: number
-  readonly #replica: Replica
-  readonly #marks: DurableMarks
-
-  constructor(host: string, life: number, replica: Replica, marks: DurableMarks) {
-    this.host = host
-    this.life = life
-    this.#replica = replica
-    this.#marks = marks
-  }
-
-  get group(): number {
-    return this.#replica.group
-  }
-  get replica(): number {
-    return this.#replica.id
-  }
-  get role(): ObservedReplica['role'] {
-    return this.#replica.role
-  }
-  get term(): number {
-    return this.#replica.term
-  }
-  get commit(): number {
-    return this.#replica.commit
-  }
-  get applied(): number {
-    return this.#replica.applied
-  }
-  get firstIndex(): number {
-    return this.#replica.log.firstIndex()
-  }
-  get lastIndex(): number {
-    return this.#replica.log.lastIndex()
-  }
-  get config(): Configuration {
-    return this.#replica.membership
-  }
-  termAt(index: number): number | undefined {
-    return this.#replica.log.term(index)
-  }
-  durable(replica: number): Durable {
-    return this.#marks.of(this.#replica.group, replica)
-  }
-  digest(): Promise<number> | null {
-    const { machine, installing, applied } = this.#replica
-    return installing || machine.appliedIndex !== applied ? null : machine.digest()
   }
 }
 

@@ -46,16 +46,34 @@ export const CALM: Readonly<LinkConditions> = {
 /** Between processes of one host. */
 const LOOPBACK: Readonly<LinkConditions> = { ...CALM, latencyUsMin: 10, latencyUsMax: 30 }
 
+/** Of a connection that may break, but not lie. */
+const SOUND = { loseWriteChance: 0, duplicateWriteChance: 0, reorderWriteChance: 0 } as const
+
+function harmsWrites(link: Readonly<LinkConditions>): boolean {
+  return link.loseWriteChance + link.duplicateWriteChance + link.reorderWriteChance > 0
+}
+
 export class Links {
   /** Conditions of every link without its own; may be changed at any time. */
   readonly all: LinkConditions = { ...CALM }
   readonly #own = new Map<string, LinkConditions>()
   readonly #cut = new Set<string>()
+  readonly #sound = new Set<string>()
 
   conditions(from: string, to: string): Readonly<LinkConditions> {
     if (from === to) return LOOPBACK
-    if (this.#own.size === 0) return this.all
-    return this.#own.get(`${from}>${to}`) ?? this.all
+    const found =
+      this.#own.size === 0 ? this.all : (this.#own.get(`${from}>${to}`) ?? this.all)
+    const isSound = this.#sound.has(from) || this.#sound.has(to)
+    return isSound && harmsWrites(found) ? { ...found, ...SOUND } : found
+  }
+
+  /**
+   * From now on the links of this host, whatever befalls them, do as TCP does: no whole write is lost,
+   * doubled or swapped within a connection.
+   */
+  keepSound(host: string): void {
+    this.#sound.add(host)
   }
 
   /** Gives one direction conditions of its own: those of all with some replaced. */

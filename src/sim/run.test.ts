@@ -126,7 +126,7 @@ class OneServer implements System {
         }, done),
       put: (key, value, done) =>
         call(async (registers): Promise<true> => {
-          await write(registers, key, value)
+          await write(registers, key, String(value))
           return true
         }, done),
       cas: (key, expected, value, done) =>

@@ -10,6 +10,7 @@ import { History } from './history.ts'
 import type { SimHost } from './host.ts'
 import { checkHistory } from './linearizability.ts'
 import { SimNetwork } from './network.ts'
+import { type Checker, Verdict } from './verdict.ts'
 import { type RegisterClient, Workload } from './workload.ts'
 import { describe, SimFailure, World } from './world.ts'
 
@@ -20,6 +21,10 @@ export interface System {
   readonly actions: SystemActions
   /** Kinds of faults that it should survive. */
   readonly faultKinds: readonly FaultKind[]
+  /** Of the hosts, those whose disks may lose acknowledged data; all of them without. */
+  readonly victims?: readonly SimHost[]
+  /** What clients do beside reading and writing. */
+  readonly mix?: 'cas' | 'erase'
   /** How many disks may lose acknowledged data without loss to clients. */
   readonly victimCountMax: number
   readonly driftPpmMax: number
@@ -30,20 +35,20 @@ export interface System {
   isUp(): boolean
   /** Every living replica that is in service, on one host or on all. */
   observe(host?: string): Iterable<ObservedReplica>
+  /** The register was taken away on purpose, and nobody can read it any more. */
+  isGone?(key: string): boolean
+  /** What must come true, one after the other, when all is healed and clients are still. */
+  lastSteps?(): readonly LastStep[]
 }
 
-/** Who may find a run wrong: one of these, or an exception of the code that ran. */
-export type Checker = 'replication' | 'linearizability' | 'liveness' | 'assertion' | 'exception'
-
-/** What was found when the run was judged as a whole. */
-class Verdict extends Error {
-  override readonly name = 'Verdict'
-  readonly checker: Checker
-
-  constructor(checker: Checker, what: string) {
-    super(what)
-    this.checker = checker
-  }
+/** May throw a Verdict: then it can never come true. */
+export interface LastStep {
+  readonly what: string
+  begin?(): void
+  /** Asked after every event. */
+  isDone(): boolean
+  /** What is missing, for the reader of a failure. */
+  missing?(): string
 }
 
 /** Who found the failure. */
@@ -125,8 +130,8 @@ class Run {
     const network = new SimNetwork(world)
     const system = options.make(world, network)
     this.#system = system
-    const { hosts, actions, driftPpmMax, faultKinds, victimCountMax } = system
-    const names = hosts.map((host) => host.name)
+    const { hosts, actions, driftPpmMax, faultKinds, victimCountMax, mix = 'cas' } = system
+    const names = (system.victims ?? hosts).map((host) => host.name)
     const storm = options.storm === true
     const plan = makePlan(world.random.fork('plan'), faultKinds, names, victimCountMax, storm)
     this.#plan = describePlan(plan)
@@ -139,6 +144,7 @@ class Run {
       clients: system.clients,
       random: workload,
       thinkUsMax: workload.pick(THINK_US_MAX),
+      mix,
     })
     world.watch((event) => {
       // Inputs come first and a turn at the same instant handles them: there is nothing to see before.
@@ -166,7 +172,12 @@ class Run {
     await this.#readAll()
     await this.#until('replicas to catch up', () => this.#hasSettled())
     this.#checker.settled(this.#system.observe())
+    // First what clients saw: it explains more than what is left behind.
     this.#judge()
+    for (const step of this.#system.lastSteps?.() ?? []) {
+      step.begin?.()
+      await this.#until(step.what, () => step.isDone(), step.missing?.bind(step))
+    }
   }
 
   result(failure: SimFailure | null): RunResult {
@@ -186,12 +197,13 @@ class Run {
   }
 
   /** Runs until `done`; a failure when that takes longer than a healthy system may need. */
-  async #until(what: string, done: () => boolean): Promise<void> {
+  async #until(what: string, done: () => boolean, missing?: () => string): Promise<void> {
     const world = this.#world
     const untilUs = world.nowUs + (this.#options.livenessMs ?? LIVENESS_MS) * MS
     await world.run({ untilUs, until: done })
-    if (!done())
-      throw this.#failure('liveness', [`waited in vain for ${what}`, ...this.#replicas()])
+    if (done()) return
+    const lines = missing === undefined ? [] : [missing()]
+    throw this.#failure('liveness', [`waited in vain for ${what}`, ...lines, ...this.#replicas()])
   }
 
   /** Who is there, for the reader of a failure. */
@@ -211,6 +223,10 @@ class Run {
     let left = 0
     const clients = this.#system.clients.length
     const read = (key: string, client: number): void => {
+      if (this.#system.isGone?.(key) === true) {
+        left--
+        return
+      }
       this.#workload.read(client % clients, key, (outcome) => {
         if (outcome === 'done') left--
         else this.#world.after(100 * MS, 'read again', () => read(key, client + 1))

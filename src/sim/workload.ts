@@ -15,7 +15,8 @@ export type Outcome<T> =
 /** The system as a client sees it. Calls `done` once for each call, in its own time. */
 export interface RegisterClient {
   get(key: string, done: (outcome: Outcome<RegisterValue>) => void): void
-  put(key: string, value: string, done: (outcome: Outcome<true>) => void): void
+  /** Null erases. */
+  put(key: string, value: RegisterValue, done: (outcome: Outcome<true>) => void): void
   cas(
     key: string,
     expected: RegisterValue,
@@ -36,6 +37,8 @@ export interface WorkloadOptions {
   readonly operationsPerKey?: number
   /** Longest pause of a client between two operations. */
   readonly thinkUsMax: number
+  /** 'cas' for registers that can be compared and set (the default), 'erase' for those that can't. */
+  readonly mix?: 'cas' | 'erase'
 }
 
 const KEY_COUNT = 3
@@ -51,6 +54,7 @@ export class Workload {
   readonly #keyCount: number
   readonly #operationsPerKey: number
   readonly #thinkUsMax: number
+  readonly #mix: 'cas' | 'erase'
   /** What each client last saw of each register: what it expects in a compare-and-set. */
   readonly #lastSeen: Map<string, RegisterValue>[]
   #running = false
@@ -67,6 +71,7 @@ export class Workload {
     this.#keyCount = options.keyCount ?? KEY_COUNT
     this.#operationsPerKey = options.operationsPerKey ?? OPERATIONS_PER_KEY
     this.#thinkUsMax = options.thinkUsMax
+    this.#mix = options.mix ?? 'cas'
     this.#lastSeen = this.#clients.map(() => new Map())
   }
 
@@ -139,12 +144,12 @@ export class Workload {
     const key = `r${this.#newestKey() - this.#random.below(this.#keyCount)}`
     const dice = this.#random.below(10)
     if (dice < 4) this.read(client, key, () => this.#think(client))
-    else if (dice < 7) this.#put(client, key)
-    else this.#cas(client, key)
+    else if (dice < 7) this.#put(client, key, `v${this.#nextValue++}`)
+    else if (this.#mix === 'cas') this.#cas(client, key)
+    else this.#put(client, key, dice < 9 ? `v${this.#nextValue++}` : null)
   }
 
-  #put(client: number, key: string): void {
-    const value = `v${this.#nextValue++}`
+  #put(client: number, key: string, value: RegisterValue): void {
     const operation = this.#begin(client, () => this.#history.invoke(client, key, 'write', value))
     this.#client(client).put(key, value, (outcome) => {
       this.#busy--

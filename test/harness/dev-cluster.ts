@@ -52,9 +52,17 @@ export class DevCluster {
 
   static async start(options: DevClusterOptions = {}): Promise<DevCluster> {
     const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'lemnis-dev-'))
-    const cluster = new DevCluster(directory, await freePorts(), options)
-    await cluster.start()
-    return cluster
+    for (;;) {
+      const cluster = new DevCluster(directory, await freePorts(), options)
+      try {
+        await cluster.start()
+        return cluster
+      } catch (error) {
+        // Another program took one of the ports between the look and the use.
+        if (!String(error).includes('EADDRINUSE')) throw error
+        await cluster.stop()
+      }
+    }
   }
 
   /** What dev has printed since its last start. */
@@ -85,7 +93,7 @@ export class DevCluster {
     dev.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#output += text))
     const endMs = performance.now() + START_LIMIT_MS
     while (!isReady) {
-      if (dev.exitCode !== null || performance.now() > endMs) {
+      if (hasEnded(dev) || performance.now() > endMs) {
         throw new Error(`dev did not start:\n${this.#output}`)
       }
       await pause(20)
@@ -146,7 +154,7 @@ export class DevCluster {
   async stop(): Promise<void> {
     const dev = this.#dev
     this.#dev = null
-    if (dev === null || dev.exitCode !== null) return
+    if (dev === null || hasEnded(dev)) return
     const gone = new Promise<void>((resolve) => dev.once('exit', () => resolve()))
     dev.kill('SIGINT')
     const limit = setTimeout(() => dev.kill('SIGKILL'), STOP_LIMIT_MS)
@@ -167,7 +175,7 @@ export function cpuMicrosOf(pid: number): number {
 }
 
 /** A base above which as many ports are free as dev uses: other clusters may run on this machine. */
-async function freePorts(): Promise<number> {
+export async function freePorts(): Promise<number> {
   for (;;) {
     const base = 20_000 + 200 * Math.floor(Math.random() * 60)
     const offsets = [0, 1, 2, 3, 4, 80, 81, 82, 83, 84, PORTS_NEEDED - 1]
@@ -213,6 +221,10 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   } catch {
     // It has ended already.
   }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
 }
 
 function isRunning(pid: number): boolean {

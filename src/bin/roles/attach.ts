@@ -1,14 +1,15 @@
 // The composition root of the process that holds one attached volume: its client, and the device over
 // it. It ends when the device does; a stop is refused while the device is in use (platform/loop-*).
 
-import { asLemnisError } from '../../base/errors.ts'
 import { Scope } from '../../base/scope.ts'
-import { connect } from '../../client/client.ts'
+import { connect, type LemnisClient } from '../../client/client.ts'
 import { clientConfig } from '../../client/config.ts'
+import type { Volume } from '../../client/volume.ts'
+import { CLOSE_VOLUME } from '../../format/control/mds.ts'
 import { nodeEnv } from '../../platform/env.ts'
 import { HttpServer } from '../../platform/http.ts'
 import { Log } from '../../platform/log.ts'
-import { runAttach } from '../../platform/loop-attachments.ts'
+import { deadWriterOf, runAttach, tellStarterFailure } from '../../platform/loop-attachments.ts'
 import { Metrics } from '../../platform/metrics.ts'
 import { NodeObserver } from '../../platform/observer.ts'
 import { rpcConfig } from '../../rpc/config.ts'
@@ -49,14 +50,30 @@ export async function runAttachHost(
   scope.own(http)
   const name = holderName('attach', http.address)
   const client = scope.own(connect(env, observer, { mds, name, ...configs }))
+  const device = scope.own(await open(client, volume, flags))
+  const { id: volumeId, epoch, holder } = device.info
+  const writer =
+    holder === undefined || device.readOnly
+      ? {}
+      : { writer: { volumeId, epoch, client: holder.client } }
+  await runAttach({ volume, device, mds, observer, ...writer })
+}
+
+async function open(client: LemnisClient, volume: string, flags: AttachFlags): Promise<Volume> {
   const mode = flags.readOnly === true ? 'read' : 'write'
   try {
-    const device = scope.own(await client.open(volume, { mode, force: flags.force === true }))
-    await runAttach({ volume, device, mds, observer })
+    await closeForDead(client, volume)
+    return await client.open(volume, { mode, force: flags.force === true })
   } catch (error) {
-    // The starter learns it from runAttach, or from here when it did not come to that.
-    const { code, detail } = asLemnisError(error)
-    process.send?.({ code, detail })
+    tellStarterFailure(error)
     throw error
   }
+}
+
+/** A process that died on this host can't close its volume; its lease would keep everybody waiting. */
+async function closeForDead(client: LemnisClient, volume: string): Promise<void> {
+  const writer = deadWriterOf(volume)
+  if (writer === null) return
+  const { volumeId, ...holder } = writer
+  await client.ask(CLOSE_VOLUME, { volume: volumeId, ...holder }, true)
 }

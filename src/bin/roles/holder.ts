@@ -13,3 +13,16 @@ export function holderName(role: string, httpAddress: string): string {
 export function httpOfHolder(name: string): string | null {
   return /, http:\/\/(\S+)$/.exec(name)?.[1] ?? null
 }
+
+/** The pid of a holder that ran on this host, and does not run any more; else null. */
+export function deadPidOfHolder(name: string): number | null {
+  const match = /^\S+ on (.+), pid (\d+)(?:,|$)/.exec(name)
+  if (match === null || match[1] !== hostname()) return null
+  const pid = Number(match[2])
+  try {
+    process.kill(pid, 0)
+    return null
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH' ? pid : null
+  }
+}

@@ -10,6 +10,7 @@ import { rpcConfig } from '../../rpc/config.ts'
 import { waitsOf } from './client-waits.ts'
 import { type RoleFlags, STARTING, WELL } from './flags.ts'
 import { holderName } from './holder.ts'
+import { openAfterPredecessor } from './predecessor.ts'
 import { RoleProcess } from './process.ts'
 import { readSettings } from './settings.ts'
 import { NBD_TABLES } from './tables.ts'
@@ -48,6 +49,7 @@ export async function runNbd(flags: NbdFlags, mds: readonly string[]): Promise<v
 function exportsOf(client: LemnisClient): Exports {
   return {
     list: async () => (await client.volumes.list()).map((volume) => volume.name),
-    open: (name, readOnly) => client.open(name, { mode: readOnly ? 'read' : 'write' }),
+    open: (name, readOnly) =>
+      openAfterPredecessor(() => client.open(name, { mode: readOnly ? 'read' : 'write' })),
   }
 }

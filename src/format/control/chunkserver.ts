@@ -114,6 +114,8 @@ export const LIST_CHUNKS = controlCall(
     count: Type.Integer({ minimum: 1, maximum: 1024 }),
     /** Read every block from disk and verify it: `digest` is then of what was read. */
     verify: Type.Boolean(),
+    /** Only the leader answers, when all that was committed before the call is applied. */
+    committed: Type.Optional(Type.Boolean()),
   }),
   Type.Object({
     appliedIndex: U53,

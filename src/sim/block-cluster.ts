@@ -1,0 +1,483 @@
+// Owns the block storage that the simulator runs: an MDS on a store that survives it, chunkservers in
+// zones, hosts with volume clients, and an operator; and what a supervisor and a person with spare disks
+// would do for their processes. Everything else the cluster must do by itself.
+
+import { must } from '../base/assert.ts'
+import { asLemnisError } from '../base/errors.ts'
+import type { Prng } from '../base/prng.ts'
+import { Chunkserver } from '../chunkserver/chunkserver.ts'
+import type { ChunkserverBug } from '../chunkserver/config.ts'
+import type { ChunkStoreBug } from '../chunkstore/config.ts'
+import { LemnisClient } from '../client/client.ts'
+import type { Replica } from '../copyset/replica.ts'
+import type { Env } from '../env/env.ts'
+import { Mds } from '../mds/mds.ts'
+import type { MdsBug } from '../mds/records.ts'
+import { type Observer, SILENT } from '../observe/observe.ts'
+import { membersOf } from '../raft/configuration.ts'
+import { rpcConfig } from '../rpc/config.ts'
+import { ChunkComparer, MembershipChecker, StateComparer, strayChunk } from './block-checkers.ts'
+import { BlockClients } from './block-clients.ts'
+import { type BlockConfig, type BlockConfigReplaced, drawBlockConfig } from './block-config.ts'
+import { BlockModel } from './block-model.ts'
+import { BlockOperator } from './block-operator.ts'
+import type { ObservedReplica } from './checkers.ts'
+import { FAULT_KINDS, type FaultKind, type SystemActions } from './faults.ts'
+import { SimHost } from './host.ts'
+import { SimMetaDisk } from './metastore.ts'
+import type { SimNetwork } from './network.ts'
+import { DurableMarks, LogPromises } from './promises.ts'
+import { ReplicaView } from './replica-view.ts'
+import type { LastStep, System } from './run.ts'
+import { Verdict } from './verdict.ts'
+import type { RegisterClient } from './workload.ts'
+import type { World } from './world.ts'
+
+export type BlockBug = ChunkserverBug | ChunkStoreBug | MdsBug
+
+export interface BlockClusterOptions {
+  readonly bugs?: ReadonlySet<BlockBug>
+  readonly faultKinds?: readonly FaultKind[]
+  readonly config?: BlockConfigReplaced
+}
+
+const SERVER_COUNT = 5
+const COPYSET_COUNT = 4
+const VOTER_COUNT = 3
+const CLIENT_HOST_COUNT = 3
+const MDS_ADDRESS = 'mds:7400'
+const DIRECTORY = 'disk'
+/** Below what HOST_CONFIG and the leases allow for. */
+const DRIFT_PPM_MAX = 10_000
+const RESTART_US = 700_000
+const COMPARE_US = 3_000_000
+/** Entries that came while a change of members was being decided. */
+const LAG_SLACK = 200
+/** Members are the MDS's business here, and nobody else changes them. */
+const BLOCK_FAULT_KINDS = FAULT_KINDS.filter((kind) => kind !== 'membership-change')
+
+/** A chunkserver's process, from its start to its death. */
+interface Life {
+  readonly generation: number
+  readonly server: Chunkserver
+  readonly views: Map<Replica, ObservedReplica>
+}
+
+export class BlockCluster implements System {
+  readonly hosts: readonly SimHost[]
+  readonly victims: readonly SimHost[]
+  readonly clients: readonly RegisterClient[]
+  readonly actions: SystemActions
+  readonly faultKinds: readonly FaultKind[]
+  readonly victimCountMax = 1
+  readonly driftPpmMax = DRIFT_PPM_MAX
+  readonly mix = 'erase'
+  readonly #world: World
+  readonly #random: Prng
+  readonly #config: BlockConfig
+  readonly #bugs: ReadonlySet<BlockBug> | undefined
+  readonly #servers: readonly SimHost[]
+  readonly #clientHosts: readonly SimHost[]
+  readonly #mdsHost: SimHost
+  readonly #operatorHost: SimHost
+  readonly #metaDisk: SimMetaDisk
+  readonly #model: BlockModel
+  readonly #blockClients: BlockClients
+  readonly #operator: BlockOperator
+  readonly #zoneCount: number
+  readonly #lives = new Map<SimHost, Life>()
+  readonly #marks = new DurableMarks()
+  readonly #promises: ReadonlyMap<SimHost, LogPromises>
+  readonly #membership: MembershipChecker
+  readonly #comparer = new ChunkComparer()
+  #operatorClient: LemnisClient | null = null
+  #states: StateComparer | null = null
+  #repairing = false
+
+  constructor(world: World, network: SimNetwork, options: BlockClusterOptions = {}) {
+    this.#world = world
+    this.#random = world.random.fork('block')
+    this.#config = drawBlockConfig(
+      world.random.fork('config'),
+      options.config,
+      options.bugs as ReadonlySet<ChunkStoreBug> | undefined,
+    )
+    this.#bugs = options.bugs
+    this.faultKinds = options.faultKinds ?? BLOCK_FAULT_KINDS
+    const host = (name: string, isSound: boolean): SimHost => {
+      const made = new SimHost(world, { name, network })
+      network.add(made)
+      Object.assign(made.disk.faults, { latencyMinMs: 0.1, latencyMaxMs: 2 })
+      // What Raft must survive on its links, a client of a connection need not.
+      if (isSound) network.links.keepSound(name)
+      return made
+    }
+    this.#servers = Array.from({ length: SERVER_COUNT }, (_, i) => host(`s${i + 1}`, false))
+    this.#mdsHost = host('mds', true)
+    this.#clientHosts = Array.from({ length: CLIENT_HOST_COUNT }, (_, i) => host(`c${i + 1}`, true))
+    this.#operatorHost = host('operator', true)
+    this.hosts = [...this.#servers, this.#mdsHost, ...this.#clientHosts]
+    this.victims = this.#servers
+    this.#zoneCount = this.#random.between(4, SERVER_COUNT)
+    this.#metaDisk = new SimMetaDisk(this.#mdsHost)
+    this.#promises = new Map(this.#servers.map((one) => [one, new LogPromises(one, this.#marks)]))
+    this.#membership = new MembershipChecker(
+      this.#config.host.catchUpLagEntries + LAG_SLACK,
+      VOTER_COUNT,
+    )
+    this.#model = new BlockModel(world.random.fork('registers'))
+    this.#blockClients = new BlockClients({
+      world,
+      model: this.#model,
+      hosts: this.#clientHosts,
+      random: world.random.fork('clients'),
+      mds: MDS_ADDRESS,
+      config: this.#config.client,
+      observerOf: (one) => this.#observerOf(one),
+      onFailed: (one, error) => this.#wrong(one, error),
+    })
+    this.clients = this.#blockClients.clients
+    this.#operator = new BlockOperator({
+      world,
+      host: this.#operatorHost,
+      random: world.random.fork('operator'),
+      model: this.#model,
+      clients: this.#blockClients,
+      copysets: COPYSET_COUNT,
+      servers: SERVER_COUNT,
+      expires: this.#config.mds.trashExpiryMs < 1_000_000,
+    })
+    this.actions = {
+      changeMembership: () => {},
+      transferLeader: () => this.#transferSomeLeader(),
+      sendSnapshot: () => this.#sendSomeSnapshot(),
+    }
+  }
+
+  start(): void {
+    this.#begin(this.#mdsHost, (env) => this.#bootMds(env))
+    for (const host of this.#servers) this.#begin(host, (env) => this.#bootServer(env, host))
+    for (const host of this.#clientHosts) {
+      host.start((env) => this.#blockClients.boot(env, host))
+    }
+    this.#operatorHost.start((env) => {
+      const options = { mds: [MDS_ADDRESS], name: 'operator', config: this.#config.client }
+      const client = new LemnisClient(env, SILENT, options)
+      this.#operatorClient = client
+      this.#operator.run(client).catch((error: unknown) => this.#wrong(this.#operatorHost, error))
+    })
+    this.#compareLater()
+  }
+
+  #begin(host: SimHost, main: (env: Env) => Promise<void>): void {
+    host.start((env) => {
+      main(env).catch((error: unknown) => this.#ended(host, error))
+    })
+  }
+
+  // --- the processes
+
+  async #bootMds(env: Env): Promise<void> {
+    await Mds.start(env, this.#observerOf(this.#mdsHost), this.#metaDisk.mount(), {
+      address: MDS_ADDRESS,
+      version: 'simulated',
+      config: this.#config.mds,
+      ...(this.#bugs === undefined ? {} : { bugs: this.#bugs as ReadonlySet<MdsBug> }),
+      onFailed: (error) => this.#ended(this.#mdsHost, error),
+    })
+  }
+
+  async #bootServer(env: Env, host: SimHost): Promise<void> {
+    const { generation } = host
+    const { chunkserver, host: hostConfig, log, store } = this.#config
+    const address = `${host.name}:8200`
+    const zone = `z${1 + (this.#servers.indexOf(host) % this.#zoneCount)}`
+    const server = await Chunkserver.start(env, this.#observerOf(host), {
+      directory: DIRECTORY,
+      listen: address,
+      address,
+      httpAddress: '',
+      mds: [MDS_ADDRESS],
+      pool: 'default',
+      zone,
+      server: host.name,
+      version: 'simulated',
+      config: chunkserver,
+      host: hostConfig,
+      log,
+      store,
+      rpc: rpcConfig(),
+      ...(this.#bugs === undefined ? {} : { bugs: this.#bugs as ReadonlySet<ChunkserverBug> }),
+      onFenced: (error) => this.#ended(host, error),
+    })
+    if (!must(this.#promises.get(host), 'promises of each host').opened(server.host.log)) {
+      this.#replaceDisk(host)
+      return
+    }
+    this.#membership.serves(server.identity.id, zone)
+    this.#lives.set(host, { generation, server, views: new Map() })
+    await server.loaded
+  }
+
+  /**
+   * The process ends on a failed disk or store, and its supervisor starts it again. A disk that can't
+   * be started from any more is replaced, if it was made to lie; anything else is a bug.
+   */
+  #ended(host: SimHost, error: unknown): void {
+    const { generation } = host
+    const { code, message } = asLemnisError(error)
+    const isHopeless = code === 'CORRUPT' || code === 'WRONG_DISK'
+    if (code === 'INTERNAL' || (isHopeless && !host.diskLies)) {
+      this.#wrong(host, error)
+      return
+    }
+    this.#world.note(host.name, 'process ends', message)
+    this.#world.after(0, 'exit', () => {
+      if (host.generation !== generation) return
+      host.crash()
+      this.#world.after(RESTART_US, 'supervisor', () => {
+        if (host.state !== 'down' || host.generation !== generation + 1) return
+        if (isHopeless) host.replaceDisk()
+        host.start()
+      })
+    })
+  }
+
+  #wrong(host: SimHost, error: unknown): void {
+    this.#world.fail(`${host.name}: ${error instanceof Error ? error.message : error}`, error)
+  }
+
+  #replaceDisk(host: SimHost): void {
+    host.powerLoss()
+    host.replaceDisk()
+    host.start()
+  }
+
+  #observerOf(host: SimHost): Observer {
+    return {
+      ...SILENT,
+      emit: (name, fields) => {
+        const text = Object.entries(fields).map(([key, value]) => `${key}=${value}`)
+        this.#world.note(host.name, name, text.join(' '))
+      },
+    }
+  }
+
+  // --- what the checkers see
+
+  isUp(): boolean {
+    return this.#operator.isReady
+  }
+
+  isGone(key: string): boolean {
+    return this.#operator.isAtRest && this.#model.isGone(key)
+  }
+
+  *observe(name?: string): Iterable<ObservedReplica> {
+    this.#comparer.throwBreach()
+    for (const [host, life] of this.#alive()) {
+      if ((name ?? host.name) !== host.name) continue
+      for (const replica of life.server.host.replicas()) {
+        // Made for a change that may never come: it knows of nothing.
+        if (replica.epoch === 0) continue
+        let view = life.views.get(replica)
+        if (view === undefined) {
+          // Chunks are compared by version: one digest of all of them at each entry costs too much.
+          view = new ReplicaView(host.name, life.generation, replica, this.#marks, () => null)
+          life.views.set(replica, view)
+        }
+        yield view
+      }
+      if (name !== undefined) this.#membership.look(life.views.values())
+    }
+  }
+
+  *#alive(): Iterable<[SimHost, Life]> {
+    for (const [host, life] of this.#lives) {
+      if (host.generation === life.generation) yield [host, life]
+    }
+  }
+
+  #compareLater(): void {
+    this.#world.after(COMPARE_US, 'compare', () => {
+      for (const [host, life] of this.#alive()) {
+        for (const replica of life.server.host.replicas()) {
+          const look = (): void => void this.#comparer.look(replica, host.name)
+          this.#world.after(0, 'compare', look, host)
+        }
+      }
+      this.#compareLater()
+    })
+  }
+
+  // --- what the nemesis asks for
+
+  #leaderOf(group: number): { life: Life; replica: Replica } | null {
+    let best: { life: Life; replica: Replica } | null = null
+    for (const [, life] of this.#alive()) {
+      for (const replica of life.server.host.replicas()) {
+        if (replica.group !== group || !replica.isLeader) continue
+        if (best === null || replica.term > best.replica.term) best = { life, replica }
+      }
+    }
+    return best
+  }
+
+  #someLeader(): { life: Life; replica: Replica } | null {
+    return this.#leaderOf(this.#random.between(1, COPYSET_COUNT))
+  }
+
+  #transferSomeLeader(): void {
+    const leader = this.#someLeader()
+    if (leader === null) return
+    leader.replica.transferLeader(this.#random.pick(leader.replica.membership.voters))
+  }
+
+  #sendSomeSnapshot(): void {
+    const leader = this.#someLeader()
+    if (leader === null) return
+    const others = membersOf(leader.replica.membership).filter((id) => id !== leader.replica.id)
+    if (others.length === 0) return
+    leader.life.server.host.sendSnapshot(leader.replica, this.#random.pick(others))
+  }
+
+  // --- the end
+
+  /** The operator tidies up, and disks whose log can't be used any more are replaced. */
+  repair(): void {
+    if (this.#repairing) return
+    this.#repairing = true
+    this.#operator.makePeace()
+    this.#replaceBadDisks()
+  }
+
+  #replaceBadDisks(): void {
+    for (const [host, life] of [...this.#alive()]) {
+      if (life.server.host.log.condition !== 'sound') this.#replaceDisk(host)
+    }
+    this.#world.after(RESTART_US, 'operator', () => this.#replaceBadDisks())
+  }
+
+  lastSteps(): readonly LastStep[] {
+    return [
+      {
+        what: 'superseded writers to hear of it',
+        begin: () => this.#blockClients.rest(),
+        isDone: () => this.#blockClients.deceived().length === 0,
+        missing: () => this.#blockClients.deceived().map(({ host }) => host.name).join(' '),
+      },
+      {
+        what: 'all copysets to be whole',
+        isDone: () => this.#lack() === null,
+        missing: () => this.#lack() ?? '',
+      },
+      {
+        what: 'the chunks of deleted volumes to go',
+        isDone: () => this.#stray() === null,
+        missing: () => this.#stray() ?? '',
+      },
+      this.#scrubStep('a scrub', () => {}),
+      this.#scrubStep('a scrub that finds nothing', () => this.#judgeScrub()),
+      {
+        what: 'all replicas to be equal',
+        begin: () => this.#compareStates(),
+        isDone: () => this.#states?.compared === COPYSET_COUNT * VOTER_COUNT && this.#states.places === COPYSET_COUNT,
+        missing: () => `${this.#states?.compared} states of ${this.#states?.places} indexes`,
+      },
+    ]
+  }
+
+  /** What copysets lack, as the MDS says and as chunkservers show; null when they are whole. */
+  #lack(): string | null {
+    const survey = this.#operator.survey
+    if (survey === null) return 'no survey'
+    if (survey.moving > 0) return `${survey.moving} operators`
+    const live = new Map<number, Life>()
+    for (const [, life] of this.#alive()) live.set(life.server.identity.id, life)
+    let count = 0
+    for (const { id, health, members } of survey.copysets) {
+      if (health !== 'ok') return `copyset ${id} is ${health}`
+      for (const { chunkserver, replica } of members) {
+        const held = [...(live.get(chunkserver)?.server.host.replicas() ?? [])]
+        if (!held.some((one) => one.group === id && one.id === replica)) {
+          return `copyset ${id} has no replica ${replica} on chunkserver ${chunkserver}`
+        }
+      }
+      count += members.length
+    }
+    if (count !== COPYSET_COUNT * VOTER_COUNT) return `${count} members of all copysets`
+    for (const [host, { server }] of this.#alive()) {
+      for (const { id, group, epoch } of server.host.replicas()) {
+        // One that was made for a change that was given up goes with the next change.
+        if (epoch === 0) continue
+        const copyset = survey.copysets.find((one) => one.id === group)
+        if (copyset?.members.some((member) => member.replica === id) !== true) {
+          return `replica ${id} of copyset ${group} on ${host.name} is no member`
+        }
+      }
+      if (server.host.damagedGroups().size > 0) return `damaged replicas on ${host.name}`
+    }
+    return null
+  }
+
+  #stray(): string | null {
+    const survey = this.#operator.survey
+    if (survey === null) return 'no survey'
+    if (survey.deletedVolumes > 0) return `${survey.deletedVolumes} volumes in the trash`
+    for (const [, { server }] of this.#alive()) {
+      const stray = strayChunk(server.host.replicas(), survey.chunks)
+      if (stray !== null) return stray
+    }
+    return null
+  }
+
+  #scrubStep(what: string, judge: () => void): LastStep {
+    const startedMs = new Map<Chunkserver, number>()
+    let asked = 0
+    const waiting = (): string[] => {
+      const names: string[] = []
+      for (const [host, { server }] of this.#alive()) {
+        const report = server.scrub
+        const isNew = report.startedMs > (startedMs.get(server) ?? -1)
+        if (!isNew || report.state !== 'idle') names.push(host.name)
+      }
+      return names
+    }
+    return {
+      what,
+      begin: () => {
+        asked = this.#operator.scrubsAsked
+        for (const [, { server }] of this.#alive()) startedMs.set(server, server.scrub.startedMs)
+        const client = must(this.#operatorClient, 'the operator runs')
+        this.#world.after(0, 'scrub', () => this.#operator.scrub(client), this.#operatorHost)
+      },
+      isDone: () => {
+        if (this.#operator.scrubsAsked === asked || waiting().length > 0) return false
+        judge()
+        return true
+      },
+      missing: () => waiting().join(' '),
+    }
+  }
+
+  #judgeScrub(): void {
+    for (const [host, { server }] of this.#alive()) {
+      const { badBlocks } = server.scrub
+      if (badBlocks === 0) continue
+      throw new Verdict('chunks', `${host.name}: ${badBlocks} bad blocks after a scrub`)
+    }
+  }
+
+  #compareStates(): void {
+    const states = new StateComparer()
+    this.#states = states
+    for (const [host, { server }] of this.#alive()) {
+      for (const replica of server.host.replicas()) {
+        const look = (): void => {
+          states.look(replica).catch((error: unknown) => this.#wrong(host, error))
+        }
+        this.#world.after(0, 'compare', look, host)
+      }
+    }
+  }
+}
