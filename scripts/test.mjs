@@ -6,10 +6,31 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { build, install, installIsStale, ROOT, run, tool } from './lib.mjs'
 
-/** Debian's package by the program that it brings. fio: the raw disk that the log is compared with. */
-const SYSTEM_PACKAGES = { fio: 'fio' }
+/** Debian's package by the program that it brings: real clients, and what the disk is compared with. */
+const SYSTEM_PACKAGES = {
+  fio: 'fio',
+  nbdcopy: 'libnbd-bin',
+  'qemu-img': 'qemu-utils',
+  'mkfs.ext4': 'e2fsprogs',
+  losetup: 'mount',
+  '/usr/lib/postgresql/15/bin/postgres': 'postgresql-15',
+}
 const SIM = 'dist/src/bin/sim.js'
+/** What a program ends with where the machine lacks something that it needs. */
 const UNAVAILABLE = 3
+/** With real processes, files and clients; one after the other, as each has the machine for itself. */
+const END_TO_END = {
+  'a cluster by lemnis dev': ['dev.js'],
+  'NBD clients': ['nbd.js'],
+  'kernel block device': ['attach.js'],
+  'volumes through NBD clients': ['volume-clients.js', '--short'],
+  'kill -9 of a cluster': ['kill-cluster.js', '--short'],
+  'repair of damaged disks': ['repair.js', '--short'],
+  'a chunkserver away, or gone': ['recover.js', '--short'],
+  'one writer': ['fencing.js', '--short'],
+  'full disks': ['full-disk.js', '--short'],
+  'PostgreSQL on a volume': ['postgres.js', '--short'],
+}
 
 const total = { passed: 0, failed: 0, skipped: 0 }
 const skips = []
@@ -127,10 +148,22 @@ async function compiled() {
   const kill = ['dist/test/e2e/kill-all.js', '--rounds', '2', '--seconds', '1']
   await step('kill -9 of three replicas', () => node(kill), lastLine)
   await step('benches, tiny', () => node(['dist/bench/main.js', '--tiny']))
-  const nodes = 'one seed on Node 20, 22, 24'
-  const same = await node(['scripts/nodes.mjs', SIM, '--seed', '1', '--hash'])
-  if (same.code === UNAVAILABLE && !process.env.CI) skip(nodes, same.output.trim().split('\n')[0])
-  else await step(nodes, () => same)
+  const seed = ['scripts/nodes.mjs', SIM, '--seed', '1', '--hash']
+  await stepOrSkip('one seed on Node 20, 22, 24', () => node(seed))
+}
+
+/** A step that may lack something of the machine, which it says in its last line. */
+async function stepOrSkip(name, work, detailOf) {
+  const result = await work()
+  if (result.code === UNAVAILABLE) skip(name, lastLine(result.output))
+  else await step(name, () => result, detailOf)
+}
+
+async function endToEnd() {
+  for (const [name, [program, ...args]] of Object.entries(END_TO_END)) {
+    const given = ['--enable-source-maps', `dist/test/e2e/${program}`, ...args]
+    await stepOrSkip(name, () => run(process.execPath, given), lastLine)
+  }
 }
 
 async function main() {
@@ -138,10 +171,12 @@ async function main() {
   const built = await checks()
   if (process.argv.includes('--checks')) return
   await systemPackages()
-  if (built) await Promise.all([unitTests(), compiled()])
-  else {
+  if (built) {
+    await Promise.all([unitTests(), compiled()])
+    await endToEnd()
+  } else {
     await unitTests()
-    skip('simulation and benches', 'the build failed')
+    skip('simulation, benches and end to end', 'the build failed')
   }
 }
 

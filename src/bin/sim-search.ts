@@ -63,10 +63,14 @@ export async function searchSeeds(options: SearchOptions): Promise<boolean> {
 }
 
 /** Plants the bug and looks for a seed that catches it; true when one did within CANARY_SEEDS. */
-export async function huntCanary(name: string, workers: number): Promise<boolean> {
+export async function huntCanary(
+  name: string,
+  system: SystemName,
+  workers: number,
+): Promise<boolean> {
   let caught: SeedOutcome | null = null
   function* jobs(): Generator<SeedJob> {
-    for (let seed = 1; seed <= CANARY_SEEDS; seed++) yield { seed, system: 'kv', canary: name }
+    for (let seed = 1; seed <= CANARY_SEEDS; seed++) yield { seed, system, canary: name }
   }
   const onResult = (_job: SeedJob, outcome: SeedOutcome): boolean => {
     if (outcome.caughtBy !== null && outcome.seed < (caught?.seed ?? CANARY_SEEDS + 1)) {

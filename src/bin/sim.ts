@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { nodeCrc32c } from '../platform/crc32c.ts'
 import { runJob, SYSTEMS, type SystemName } from '../sim/campaign.ts'
-import { CANARIES } from '../sim/canaries.ts'
+import { allCanaries } from '../sim/canaries.ts'
 import { huntCanary, searchSeeds, systemOf } from './sim-search.ts'
 
 function count(text: string): number {
@@ -26,7 +26,12 @@ const options = new Command('sim')
   .option('--system <name>', 'only kv or only block; both by turns without', systemName)
   .option('--hash', 'with --seed: print the hash of its trace only')
   .option('--canaries', 'plant each known bug in turn and find it within 200 seeds')
-  .option('--canary <name>', `plant one: ${CANARIES.map((canary) => canary.name).join(', ')}`)
+  .option(
+    '--canary <name>',
+    `plant one: ${allCanaries()
+      .map((canary) => canary.name)
+      .join(', ')}`,
+  )
   .option('--soak', 'go on with fresh seeds until --hours have passed or one fails')
   .option('--hours <hours>', 'how long a soak lasts', Number, 1)
   .option('--keep-going', 'do not stop at the first seed that fails')
@@ -49,21 +54,38 @@ const options = new Command('sim')
 const { seed, system = null, canary = null, workers, keepGoing = false } = options
 let failed: boolean
 if (seed !== undefined) {
-  const outcome = await runJob({ seed, system: system ?? systemOf(seed), canary }, nodeCrc32c())
+  const planted = allCanaries().find(({ name }) => name === canary)?.system
+  const which = system ?? planted ?? systemOf(seed)
+  const outcome = await runJob({ seed, system: which, canary }, nodeCrc32c())
   console.log(options.hash === true ? outcome.hash : outcome.text)
   failed = outcome.caughtBy !== null
 } else if (options.canaries === true || canary !== null) {
   failed = false
-  for (const { name } of CANARIES) {
-    if (canary === null || canary === name) failed = !(await huntCanary(name, workers)) || failed
+  for (const planted of allCanaries()) {
+    const isMeant = canary === null || canary === planted.name
+    const isOfSystem = system === null || system === planted.system
+    if (!isMeant || !isOfSystem) continue
+    failed = !(await huntCanary(planted.name, planted.system, workers)) || failed
   }
 } else if (options.soak === true) {
   // Seeds that no earlier soak had: the time of its start, then one after the other.
   const from = Math.floor(Date.now() / 1000)
   const endMs = Date.now() + options.hours * 3_600_000
-  failed = !(await searchSeeds({ from, system, workers, keepGoing, wanted: () => Date.now() < endMs }))
+  failed = !(await searchSeeds({
+    from,
+    system,
+    workers,
+    keepGoing,
+    wanted: () => Date.now() < endMs,
+  }))
 } else {
   const { from, seeds } = options
-  failed = !(await searchSeeds({ from, system, workers, keepGoing, wanted: (next) => next < from + seeds }))
+  failed = !(await searchSeeds({
+    from,
+    system,
+    workers,
+    keepGoing,
+    wanted: (next) => next < from + seeds,
+  }))
 }
 process.exitCode = failed ? 1 : 0

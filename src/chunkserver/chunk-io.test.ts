@@ -179,6 +179,24 @@ describe('chunk calls', () => {
     expect((await rig.write(data, { volume: 2 })).code).toBe('ok')
   })
 
+  it('go to no new places beside a follower without room', async () => {
+    const rig = new ChunkRig(3)
+    const leader = await rig.up()
+    expect((await rig.write(blocks(1, 4))).code).toBe('ok')
+    const told = async (full: number[]): Promise<void> => {
+      rig.mds.full = full
+      const beats = rig.mds.heartbeats
+      await rig.until('the news', () => rig.mds.heartbeats > beats + 6)
+    }
+    await told([(leader % 3) + 1])
+    expect((await rig.write(blocks(9), { firstBlock: 100 })).code).toBe('NO_SPACE')
+    expect((await rig.write(blocks(2, 4))).code).toBe('ok')
+    expect((await rig.change({ op: 'zero', firstBlock: 0, blockCount: 2 })).code).toBe('ok')
+    await told([17])
+    expect((await rig.write(blocks(9), { firstBlock: 100 })).code).toBe('ok')
+    expect((await rig.read({ firstBlock: 100 })).payload).toEqual(blocks(9))
+  })
+
   it('survive the death of the leader and the loss of all power', async () => {
     const rig = new ChunkRig(3)
     const first = await rig.up()

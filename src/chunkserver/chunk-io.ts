@@ -82,6 +82,7 @@ export class ChunkIo {
   /** Of writes since the last look, in microseconds. */
   #latencies = new Histogram()
   #failed: LemnisError | null = null
+  #full: ReadonlySet<number> = new Set()
 
   constructor(options: ChunkIoOptions) {
     const { observer, config } = options
@@ -110,6 +111,11 @@ export class ChunkIo {
     handle(METHODS.CHUNK_READ, (call) => this.#read(call))
     handle(METHODS.CHUNK_EXTENTS, (call) => this.#extents(call))
     handle(METHODS.COPYSET_LEADER, (call) => this.#leader(call))
+  }
+
+  /** Chunkservers without room, as the MDS says. */
+  setFull(chunkservers: readonly number[]): void {
+    this.#full = new Set(chunkservers)
   }
 
   /** From now on every call is refused with `error`. */
@@ -207,7 +213,7 @@ export class ChunkIo {
       this.#fail(call, overLimit(), waitMs)
       return
     }
-    const refusal = chunksOf(replica).admits(request)
+    const refusal = chunksOf(replica).admits(request, this.#isShortOfRoom(replica))
     if (refusal !== null) throw refusal
     const headBytes = chunkRequestBytes(request)
     const entry = this.#entries.take(headBytes + payload.byteLength)
@@ -223,6 +229,16 @@ export class ChunkIo {
       if (isWrite) this.#countWrite(payload.byteLength, env.clock.monotonicMs() - startedMs)
       call.reply(EMPTY)
     })
+  }
+
+  /**
+   * A follower can not refuse what is committed: on a full disk it would take it from the room that is
+   * left for its log, and stand still with that, alone with what two others have.
+   */
+  #isShortOfRoom(replica: Replica): boolean {
+    if (this.#full.size === 0) return false
+    const { voters } = replica.membership
+    return voters.some((voter) => voter !== replica.id && this.#full.has(hostOf(voter)))
   }
 
   #judgeAttempt(replica: Replica, request: ChunkRequest): void {

@@ -323,9 +323,10 @@ export class Chunkserver {
   }
 
   #replied(reply: HeartbeatReply): void {
-    const { directory, directoryVersion, limits, orders } = reply
+    const { directory, directoryVersion, limits, orders, full = [] } = reply
     if (directory !== undefined) this.#neighbours.learn(directoryVersion, directory)
     this.#limits.set(limits)
+    this.#io.setFull(full)
     // Orders that are still being followed come again with the next heartbeat, if they are wanted.
     if (orders.length === 0 || this.#following !== null || this.#failure !== null) return
     this.#following = this.#orders.follow(orders).finally(() => {

@@ -36,6 +36,8 @@ export interface Publication {
   readonly files: readonly FrozenFile[]
   /** Asked when the manifest is written. */
   chunks(): Chunk[]
+  /** The last entry applied to the state from which the files come. */
+  appliedNow(): number
 }
 
 /** A file's table as the new manifest will name it. */
@@ -43,9 +45,6 @@ interface NewTable extends FileTable {
   readonly frozen: FrozenFile
   readonly pages: ReadonlyMap<number, Page>
 }
-
-/** Files synced at once. */
-const SYNCS_AT_ONCE = 4
 
 export function freezeFiles(chunks: readonly Chunk[]): FrozenFile[] {
   const frozen: FrozenFile[] = []
@@ -88,9 +87,14 @@ export class Publisher {
     const { health, writeBack, pool } = this.#parts
     health.check()
     const tables = new Map<ChunkFile, NewTable>()
+    let { settledIndex } = publication.head
     try {
       await writeBack.flush(dirtyOf(publication.files))
       const files = publication.files.filter(({ file }) => !file.dropped)
+      // A file dropped since then is named with the table it had before, until the log drops it again.
+      if (files.length < publication.files.length) {
+        settledIndex = Math.max(settledIndex, publication.appliedNow())
+      }
       for (const frozen of files) tables.set(frozen.file, await this.#foldPages(frozen))
       await this.#writePages([...tables.values()])
       await pool.syncNames()
@@ -98,7 +102,7 @@ export class Publisher {
       throw health.changeFailed(error)
     }
     await this.#syncFiles(publication)
-    await this.#writeManifest(publication, tables)
+    await this.#writeManifest(publication, tables, settledIndex)
     this.#commit(tables)
     health.foundRoom()
   }
@@ -151,14 +155,9 @@ export class Publisher {
     for (const chunk of publication.chunks()) {
       for (const { file } of chunk.files()) if (file.unsynced && !file.dropped) waiting.add(file)
     }
-    const files = [...waiting]
-    const next = async (): Promise<void> => {
-      for (let file = files.pop(); file !== undefined; file = files.pop()) {
-        await this.#parts.writeBack.sync(file)
-      }
-    }
     try {
-      await Promise.all(Array.from({ length: SYNCS_AT_ONCE }, next))
+      // One after the other: each occupies a thread of the few that the log's appends need too.
+      for (const file of waiting) await this.#parts.writeBack.sync(file)
     } catch (error) {
       // What a failed sync has written nobody knows, be it for lack of room (see env/disk.ts).
       throw health.changeFailed(error, false)
@@ -168,10 +167,12 @@ export class Publisher {
   async #writeManifest(
     publication: Publication,
     tables: ReadonlyMap<ChunkFile, FileTable>,
+    settledIndex: number,
   ): Promise<void> {
     const { crc32c } = this.#parts.env
     const generation = this.#generation + 1
-    const head = { ...publication.head, generation, group: this.#group, replica: this.#replica }
+    const identity = { generation, group: this.#group, replica: this.#replica }
+    const head = { ...publication.head, ...identity, settledIndex }
     const tableOf = (file: ChunkFile): FileTable =>
       tables.get(file) ?? { present: file.pagesPresent, slots: file.pageSlots, crcs: file.pageCrcs }
     const { extras } = publication

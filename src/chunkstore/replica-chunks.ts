@@ -149,8 +149,11 @@ export class ReplicaChunks implements Mergeable {
     this.state.skip(index)
   }
 
-  /** For a leader before it proposes: NO_SPACE, OVERLOADED, DISK_FAILED, or null. */
-  admits(request: ChunkRequest): LemnisError | null {
+  /**
+   * For a leader before it proposes: NO_SPACE, OVERLOADED, DISK_FAILED, or null. `isFollowerFull`: another
+   * replica has no room, so that only what has its place already is let in.
+   */
+  admits(request: ChunkRequest, isFollowerFull = false): LemnisError | null {
     const { health, writeBack, config } = this.#parts
     if (health.failed !== null) return health.failed
     if (request.op !== 'write' && request.op !== 'paste') return null
@@ -160,6 +163,7 @@ export class ReplicaChunks implements Mergeable {
     const chunk = this.state.chunk(request.chunk)
     const blocks = blocksToAllocate(chunk, request)
     if (blocks === 0) return null
+    if (isFollowerFull) return new LemnisError('NO_SPACE', { reason: 'on another replica' })
     health.sampleIfOld()
     const fileBytes = chunk === undefined ? FILE_OVERHEAD_BYTES : 0
     const bytes = blocks * BLOCK_BYTES + fileBytes
@@ -267,6 +271,7 @@ export class ReplicaChunks implements Mergeable {
       extras: { mark: kept, volumes: volumes.encode(), gone: this.state.gone() },
       files: freezeFiles(freeze.chunks),
       chunks: () => freeze.chunks.map((chunk) => freeze.saved.get(chunk) ?? chunk),
+      appliedNow: () => this.state.appliedIndex,
     }
     return this.#publisher.inTurn(async () => {
       try {
@@ -329,6 +334,7 @@ export class ReplicaChunks implements Mergeable {
         extras: { mark, volumes: volumes.encode(), gone },
         files: freezeFiles(chunks),
         chunks: () => [...chunks],
+        appliedNow: () => index,
       })
     } catch (error) {
       this.#files.putBack(dropped)

@@ -68,6 +68,10 @@ export class ReplicaFiles {
       this.#forget(file)
       this.#dropped.push({ file, gone: { id, birth, index } })
     }
+    this.#dropSoon()
+  }
+
+  #dropSoon(): void {
     if (this.#timer !== null || this.#closed) return
     this.#timer = this.#parts.env.clock.after(this.#parts.config.dropAfterMs, () => {
       this.#timer = null
@@ -94,6 +98,8 @@ export class ReplicaFiles {
       })
     } catch (error) {
       this.putBack(ready)
+      // A full disk may have room for a manifest later; a failed one is not tried again.
+      if (this.#parts.health.failed === null) this.#dropSoon()
       throw error
     }
     await this.recycle(files)

@@ -64,9 +64,11 @@ describe('room for chunks', () => {
     const replica = await store.openReplica(GROUP, REPLICA)
     expect(replica.admits(writeOf(1, 0, fills(11)).request)).toMatchObject({ code: 'NO_SPACE' })
     expect(replica.admits(writeOf(1, 0, fills(10)).request)).toBe(null)
+    expect(replica.admits(writeOf(1, 0, fills(1)).request, true)?.code).toBe('NO_SPACE')
     applyTo(replica, writeOf(1, 0, fills(10)))
     expect(store.usage().state).toBe('full')
     expect(replica.admits(writeOf(2, 3, fills(4)).request)).toBe(null)
+    expect(replica.admits(writeOf(2, 3, fills(4)).request, true)).toBe(null)
     expect(replica.admits(writeOf(2, 8, fills(4)).request)).toMatchObject({ code: 'NO_SPACE' })
     expect(replica.admits(writeOf(2, 3, fills(1), { sn: 2 }).request)).toMatchObject({
       code: 'NO_SPACE',
@@ -144,6 +146,56 @@ describe('room for chunks', () => {
     applyTo(again, entryOf(4, 'delete', { chunk: 2 }))
     applyTo(again, entryOf(5, 'zero', { chunk: 3, blockCount: 8 }))
     expect(again.usage().chunks).toBe(1)
+  })
+
+  it('makes room of a deleted chunk on a disk that was too full for a manifest', async () => {
+    const rig = makeRig()
+    const store = await openStore(rig, { poolFilesMax: 0 })
+    const replica = await store.openReplica(GROUP, REPLICA)
+    applyTo(replica, writeOf(1, 0, fills(8)))
+    await replica.checkpoint(markOf(1))
+    rig.disk.faults.capacityBytes = rig.disk.usedBytes()
+    applyTo(replica, entryOf(2, 'delete'))
+    await turns(60)
+    expect(await rig.disk.list('store/chunks')).toHaveLength(1)
+    expect(store.usage().state).toBe('full')
+    rig.disk.faults.capacityBytes = rig.disk.usedBytes() + BLOCK_BYTES
+    await turns(200)
+    expect(await rig.disk.list('store/chunks')).toEqual([])
+  })
+
+  it('keeps the old state when there is no room for a received one', async () => {
+    const [a, b] = [makeRig(1), makeRig(2)]
+    const from = await (await openStore(a)).openReplica(GROUP, 1)
+    const to = await (await openStore(b)).openReplica(GROUP, 2)
+    applyTo(from, writeOf(1, 0, fills(10)))
+    applyTo(from, writeOf(2, 20, fills(30, 70)))
+    const twin = new Twin()
+    for (const entry of [writeOf(1, 0, fills(10)), writeOf(2, 20, fills(30, 70))]) {
+      if (entry.index === 1) applyTo(to, entry)
+      applyToTwin(twin, entry)
+    }
+    await to.checkpoint(markOf(1))
+    const receive = async (): Promise<void> => {
+      const source = from.snapshot()
+      const sink = await to.receive(source.index, source.items)
+      for (const { id } of sink.wanted) {
+        const have = await sink.have(id)
+        const { bytes, next } = await source.read(id, 0, 100 * BLOCK_BYTES, have)
+        await sink.write(id, 0, bytes, next)
+      }
+      await sink.finish(markOf(source.index))
+    }
+    b.disk.faults.capacityBytes = b.disk.usedBytes() + 2 * BLOCK_BYTES
+    await expect(receive()).rejects.toMatchObject({ code: 'NO_SPACE' })
+    expect(to.appliedIndex).toBe(1)
+    expect(to.mark).toEqual(markOf(1))
+    expect(await to.read(1, 0, 20, 30)).toMatchObject({ crcs: null })
+    b.disk.faults.capacityBytes = Number.MAX_SAFE_INTEGER
+    await turns(200)
+    await receive()
+    expect(to.appliedIndex).toBe(2)
+    await expectRange(to, twin, 1, 0, 0, 60, 'received')
   })
 
   it('uses files of deleted chunks again, and shows nothing of what they held', async () => {

@@ -187,7 +187,7 @@ export class TransferSink implements StateSink {
     if (row === null || row.id !== id) throw corrupt(id, 'no row')
     incoming.row = row
     this.#settledIndex = Math.max(this.#settledIndex, row.version)
-    for (const _ of row.layers) {
+    for (let i = 0; i < row.layers.length; i++) {
       incoming.staged.push({ file: this.#host.newFile(), data: new BlockSet() })
     }
   }

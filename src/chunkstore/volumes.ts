@@ -21,10 +21,6 @@ export class Volumes {
   /** Index of the last entry that changed anything here. */
   version = 0
 
-  get count(): number {
-    return this.#fences.size
-  }
-
   fenceOf(volume: number): VolumeFence {
     return this.#fences.get(volume) ?? UNKNOWN
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { LemnisError } from '../base/errors.ts'
+import { LemnisError } from '../base/errors.ts'
 import { BLOCK_BYTES, CHUNK_BYTES, SEGMENT_BYTES } from '../format/chunk-request.ts'
 import type { OpenOptions } from './client.ts'
 import { CHUNKSERVERS, ClientRig } from './testing/client-rig.ts'
@@ -326,9 +326,17 @@ describe('patience', () => {
     rig.mds.isSilent = true
     const write = large.write(SEGMENT_BYTES + CHUNK_BYTES, block(2))
     await rig.run(7000)
+    const what = `allocate segment 1 of volume ${large.info.id}`
+    expect(large.waits(1000)).toMatchObject([{ what, waitsFor: 'an MDS that answers' }])
     await rig.settle(volume.write(0, block(5)))
+    const full = { call: 'volume.segments', error: new LemnisError('UNPLACEABLE') }
+    rig.mds.failures.push(full, full, full, full, full)
     rig.mds.isSilent = false
+    await rig.until('the refusals', () => rig.mds.failures.length === 1)
+    const room = 'chunkservers with room, after UNPLACEABLE'
+    expect(large.waits(1000)).toMatchObject([{ what, waitsFor: room }])
     await rig.settle(write)
+    expect(large.waits(0)).toEqual([])
     expect((await rig.settle(large.read(SEGMENT_BYTES + CHUNK_BYTES, 1)))[0]).toBe(2)
   })
 })

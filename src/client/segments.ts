@@ -3,16 +3,24 @@
 // it, as nobody else can allocate for its volume (the MDS refuses older epochs); a reader asks again
 // after a while.
 
-import { asLemnisError, type LemnisError } from '../base/errors.ts'
+import { asLemnisError, type ErrorCode, type LemnisError } from '../base/errors.ts'
 import type { Env } from '../env/env.ts'
 import { GET_SEGMENTS } from '../format/control/mds.ts'
 import type { Segment } from '../format/control/parts.ts'
 import type { ClientConfig } from './config.ts'
 import type { MdsCaller } from './mds-caller.ts'
-import type { Requests } from './requests.ts'
+import type { Requests, Wait } from './requests.ts'
 
 /** The segment, or null when it is not allocated. */
 export type SegmentDone = (error: LemnisError | null, segment: Segment | null) => void
+
+/** A call about one segment that is under way, and who waits for it. */
+interface Asking {
+  readonly sinceMs: number
+  readonly waiting: SegmentDone[]
+  /** What its last try met, for people. */
+  lastCode: ErrorCode | null
+}
 
 /** A look at one segment brings its neighbours in an aligned window of so many: reads go on there. */
 const WINDOW = 16
@@ -27,8 +35,8 @@ export class Segments {
   readonly #known = new Map<number, Segment>()
   /** When a segment was found to be absent. */
   readonly #absent = new Map<number, number>()
-  readonly #looks = new Map<number, SegmentDone[]>()
-  readonly #allocations = new Map<number, SegmentDone[]>()
+  readonly #looks = new Map<number, Asking>()
+  readonly #allocations = new Map<number, Asking>()
 
   constructor(env: Env, config: ClientConfig, mds: MdsCaller, requests: Requests, count: number) {
     this.count = count
@@ -79,28 +87,44 @@ export class Segments {
     }
   }
 
+  /** What has been under way since `untilMs` or longer. */
+  waits(untilMs: number): Wait[] {
+    const { volume } = this.#requests
+    const about = (verb: string, asked: ReadonlyMap<number, Asking>): Wait[] =>
+      [...asked]
+        .filter(([, { sinceMs }]) => sinceMs <= untilMs)
+        .map(([index, { sinceMs, lastCode }]) => ({
+          what: `${verb} segment ${index} of volume ${volume}`,
+          waitsFor:
+            lastCode === null ? 'an MDS that answers' : `chunkservers with room, after ${lastCode}`,
+          sinceMs,
+        }))
+    return [...about('look for', this.#looks), ...about('allocate', this.#allocations)]
+  }
+
   /** Fails all that wait. */
   end(error: LemnisError): void {
-    for (const asking of [this.#looks, this.#allocations]) {
-      for (const index of [...asking.keys()]) this.#settle(asking, index, error)
+    for (const asked of [this.#looks, this.#allocations]) {
+      for (const index of [...asked.keys()]) this.#settle(asked, index, error)
     }
   }
 
   /** True when somebody asks already. */
-  #join(asking: Map<number, SegmentDone[]>, index: number, done: SegmentDone): boolean {
-    const others = asking.get(index)
-    if (others === undefined) {
-      asking.set(index, [done])
+  #join(asked: Map<number, Asking>, index: number, done: SegmentDone): boolean {
+    const asking = asked.get(index)
+    if (asking === undefined) {
+      const sinceMs = this.#env.clock.monotonicMs()
+      asked.set(index, { sinceMs, waiting: [done], lastCode: null })
       return false
     }
-    others.push(done)
+    asking.waiting.push(done)
     return true
   }
 
-  #settle(asking: Map<number, SegmentDone[]>, index: number, error: LemnisError | null): void {
-    const waiting = asking.get(index) ?? []
-    asking.delete(index)
-    for (const done of waiting) done(error, this.#known.get(index) ?? null)
+  #settle(asked: Map<number, Asking>, index: number, error: LemnisError | null): void {
+    const asking = asked.get(index)
+    asked.delete(index)
+    for (const done of asking?.waiting ?? []) done(error, this.#known.get(index) ?? null)
   }
 
   /** Waits while nothing can be placed, unless the caller would rather hear of it. */
@@ -115,6 +139,8 @@ export class Segments {
         const isFull = error.code === 'UNPLACEABLE' || error.code === 'NO_SPACE'
         if (!isFull || this.#requests.policy.failsWhenFull) throw error
         this.#requests.retried(error.code)
+        const asking = this.#allocations.get(index)
+        if (asking !== undefined) asking.lastCode = error.code
         if (this.#requests.ended !== null) throw this.#requests.ended
         await new Promise<void>((resolve) => {
           this.#env.clock.after(pauseMs, resolve)

@@ -189,7 +189,7 @@ export class Volume implements BlockDevice, OperationOwner {
   /** Requests that are older than `ageMs`, with what they wait for; the oldest first. */
   waits(ageMs: number): Wait[] {
     const untilMs = this.#parts.env.clock.monotonicMs() - ageMs
-    const waits: Wait[] = []
+    const waits = this.#segments.waits(untilMs)
     for (const call of this.#requests.live) if (call.startedMs <= untilMs) waits.push(call.wait())
     return waits.sort((a, b) => a.sinceMs - b.sinceMs)
   }

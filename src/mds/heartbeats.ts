@@ -50,7 +50,16 @@ export class Heartbeats {
       directoryVersion,
       ...(heartbeat.directoryVersion === directoryVersion ? {} : { directory: this.#directory() }),
       limits: limits(),
+      full: this.#full(),
     }
+  }
+
+  /** By their own last word; one that is silent for good is replaced, and holds nobody back. */
+  #full(): number[] {
+    const { topology, reports } = this.#options
+    return [...topology.chunkservers.keys()].filter(
+      (id) => reports.of(id)?.last.disk.state === 'full' && reports.presenceOf(id) !== 'offline',
+    )
   }
 
   #check({ id, token, address }: Heartbeat): ChunkserverRecord {

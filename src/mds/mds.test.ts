@@ -75,6 +75,9 @@ describe('an MDS', () => {
     const more = { ...opened, from: 1, to: 2, allocate: true }
     expect(await fleet.refusal(GET_SEGMENTS, more)).toBe('UNPLACEABLE')
     expect((await fleet.status()).health.state).toBe('error')
+    await fleet.run(2000)
+    const ids = fleet.chunkservers.map(({ id }) => id).toSorted((a, b) => a - b)
+    for (const { full: told } of fleet.chunkservers) expect(told).toEqual(ids)
   })
 
   it('serves no more after its store has failed, and says so', async () => {

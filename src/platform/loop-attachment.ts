@@ -28,6 +28,8 @@ import {
 
 /** How soon a volume that has grown, or a device that somebody removed, is noticed. */
 const WATCH_MS = 1000
+const LOCK_LIMIT_MS = 5000
+const LOCK_POLL_MS = 100
 
 export interface AttachOptions {
   readonly volume: string
@@ -75,7 +77,7 @@ export class Attachment {
   static async start(options: AttachOptions): Promise<Attachment> {
     const paths = new AttachmentPaths(options.root ?? ATTACH_DIRECTORY, options.volume)
     paths.make()
-    const lock = takeLock(paths)
+    const lock = await takeLock(paths)
     try {
       const healed = await heal(paths)
       if (healed.found) {
@@ -175,14 +177,22 @@ export class Attachment {
   }
 }
 
-function takeLock(paths: AttachmentPaths): DirectoryLock {
-  try {
-    return DirectoryLock.take(paths.directory)
-  } catch (error) {
-    if (!(error instanceof LemnisError) || error.code !== 'IN_USE') throw error
-    const device = paths.readState()?.device ?? ''
-    throw new LemnisError('CONFLICT', { reason: 'attached on this host already', device }, error)
+/** A killed process gives its lock back when the last of its threads has left the kernel. */
+export async function takeLock(paths: AttachmentPaths): Promise<DirectoryLock> {
+  for (let waitedMs = 0; ; waitedMs += LOCK_POLL_MS) {
+    try {
+      return DirectoryLock.take(paths.directory)
+    } catch (error) {
+      if (!(error instanceof LemnisError) || error.code !== 'IN_USE') throw error
+      if (waitedMs >= LOCK_LIMIT_MS) throw attachedAlready(paths, error)
+      await sleep(LOCK_POLL_MS)
+    }
   }
+}
+
+function attachedAlready(paths: AttachmentPaths, cause: LemnisError): LemnisError {
+  const device = paths.readState()?.device ?? ''
+  return new LemnisError('CONFLICT', { reason: 'attached on this host already', device }, cause)
 }
 
 export async function inUse(volume: string, device: string): Promise<LemnisError> {

@@ -6,8 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { asLemnisError, type ErrorCode, type ErrorDetail, LemnisError } from '../base/errors.ts'
-import { DirectoryLock } from './lock.ts'
-import { Attachment, type AttachOptions, inUse } from './loop-attachment.ts'
+import { Attachment, type AttachOptions, inUse, takeLock } from './loop-attachment.ts'
 import { isLoopInUse } from './loop-device.ts'
 import { heal } from './loop-heal.ts'
 import {
@@ -21,6 +20,8 @@ import {
 
 const STOP_LIMIT_MS = 30_000
 const POLL_MS = 100
+/** A process that was killed has ended by then, if its machine is not too busy. */
+const ENDING_LIMIT_MS = 1000
 
 /** What the host process says to the one that started it, once. */
 type HostMessage =
@@ -94,8 +95,8 @@ export async function startAttachHost(
   root: string = ATTACH_DIRECTORY,
 ): Promise<AttachmentState> {
   const paths = new AttachmentPaths(root, volume)
-  const present = paths.readState()
-  if (present !== null && isServed(present)) {
+  const present = await servedNow(paths)
+  if (present !== null) {
     const { device } = present
     const cure = `lemnis detach ${volume}`
     throw new LemnisError('CONFLICT', { volume, device, reason: 'attached on this host', cure })
@@ -118,6 +119,16 @@ export async function startAttachHost(
     child.once('error', (error) => died(error.message))
     child.once('exit', (code, signal) => died(`ended by ${signal ?? `exit ${code}`}`))
   })
+}
+
+/** A process that is just ending is waited for; null when none serves the volume. */
+async function servedNow(paths: AttachmentPaths): Promise<AttachmentState | null> {
+  for (let waitedMs = 0; ; waitedMs += POLL_MS) {
+    const state = paths.readState()
+    if (state === null || !isServed(state)) return null
+    if (waitedMs >= ENDING_LIMIT_MS) return state
+    await sleep(POLL_MS)
+  }
 }
 
 function release(child: ChildProcess): void {
@@ -161,7 +172,7 @@ export async function detach(
     process.kill(state.pid, force ? 'SIGKILL' : 'SIGTERM')
     await processEnd(state)
   }
-  const lock = DirectoryLock.take(paths.directory)
+  const lock = await takeLock(paths)
   try {
     const { stuck } = await heal(paths)
     return { stuck, mds: state.mds, writer: wasDead || force ? (state.writer ?? null) : null }

@@ -140,7 +140,10 @@ export class StateComparer {
     const known = this.#digests.get(key)
     if (known === undefined) this.#digests.set(key, { digest, who })
     else if (known.digest !== digest) {
-      throw new Verdict('chunks', `copyset ${group}: ${who} has another state at ${key} than ${known.who}`)
+      throw new Verdict(
+        'chunks',
+        `copyset ${group}: ${who} has another state at ${key} than ${known.who}`,
+      )
     }
     this.#compared++
   }

@@ -18,6 +18,7 @@ import {
   blockOf,
   type Handle,
   isAlive,
+  isVouchedFor,
   newest,
   type Register,
   segmentOf,
@@ -142,7 +143,8 @@ export class BlockClients {
         this.#close(this.#random.pick(using))
         continue
       }
-      if (using.some(({ mode }) => mode === 'write') || this.#random.below(OPENS_ONE_IN) > 0) continue
+      if (using.some(({ mode }) => mode === 'write') || this.#random.below(OPENS_ONE_IN) > 0)
+        continue
       const wantsWrite = writersOf(volume).length === 0
       if (!wantsWrite && using.length > 0) continue
       this.#on(host, ({ client, generation }) =>
@@ -183,7 +185,8 @@ export class BlockClients {
       volume = await client.open(of.name, { mode, force: how === true, onFenced })
     } catch (thrown) {
       const error = asLemnisError(thrown)
-      if (!OPENING.has(error.code)) throw new Verdict('errors', `open of ${of.name}: ${error.message}`)
+      if (!OPENING.has(error.code))
+        throw new Verdict('errors', `open of ${of.name}: ${error.message}`)
       return
     }
     // The name may be another volume's by now.
@@ -192,7 +195,17 @@ export class BlockClients {
       return
     }
     const { epoch } = volume.stats()
-    handle = { host, life, mode, volume, epoch, of, endedBy: null, closing: false }
+    handle = {
+      host,
+      life,
+      mode,
+      volume,
+      epoch,
+      of,
+      segments: new Set<number>(),
+      endedBy: null,
+      closing: false,
+    }
     of.opened(handle)
     if (early !== null) this.#ended(handle, early)
   }
@@ -233,7 +246,8 @@ export class BlockClients {
       valueOf(key, await handle.volume.read(register.offset, BLOCK_BYTES))
     this.#run(handle, `read ${key}`, act, (outcome) => {
       // What is read of a volume that is being ended means nothing, and an unknown read neither.
-      const isSound = outcome.outcome === 'done' && !register.of.mayGo
+      const isVouched = handle.mode === 'read' || isVouchedFor(handle, register)
+      const isSound = outcome.outcome === 'done' && !register.of.mayGo && isVouched
       done(isSound ? outcome : { outcome: 'refused' })
     })
   }
@@ -255,13 +269,20 @@ export class BlockClients {
       return true
     }
     this.#run(handle, `put ${key}`, act, (outcome) => {
-      if (outcome.outcome === 'done') {
-        this.#judgeWriter(handle, newestEpoch)
-        const segment = segmentOf(register)
-        if (!of.writtenUs.has(segment)) of.writtenUs.set(segment, this.#options.world.nowUs)
+      if (outcome.outcome === 'done' && value !== null) this.#wrote(handle, register)
+      else if (outcome.outcome === 'done' && !isVouchedFor(handle, register)) {
+        done({ outcome: 'unknown' })
+        return
       }
+      if (outcome.outcome === 'done') this.#judgeWriter(handle, newestEpoch)
       done(outcome)
     })
+  }
+
+  #wrote({ segments, of }: Handle, register: Register): void {
+    const segment = segmentOf(register)
+    segments.add(segment)
+    if (!of.writtenUs.has(segment)) of.writtenUs.set(segment, this.#options.world.nowUs)
   }
 
   /** `newestEpoch`: of those whose opening had returned when the write was asked for. */

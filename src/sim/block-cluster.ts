@@ -364,7 +364,11 @@ export class BlockCluster implements System {
         what: 'superseded writers to hear of it',
         begin: () => this.#blockClients.rest(),
         isDone: () => this.#blockClients.deceived().length === 0,
-        missing: () => this.#blockClients.deceived().map(({ host }) => host.name).join(' '),
+        missing: () =>
+          this.#blockClients
+            .deceived()
+            .map(({ host }) => host.name)
+            .join(' '),
       },
       {
         what: 'all copysets to be whole',
@@ -381,7 +385,9 @@ export class BlockCluster implements System {
       {
         what: 'all replicas to be equal',
         begin: () => this.#compareStates(),
-        isDone: () => this.#states?.compared === COPYSET_COUNT * VOTER_COUNT && this.#states.places === COPYSET_COUNT,
+        isDone: () =>
+          this.#states?.compared === COPYSET_COUNT * VOTER_COUNT &&
+          this.#states.places === COPYSET_COUNT,
         missing: () => `${this.#states?.compared} states of ${this.#states?.places} indexes`,
       },
     ]
@@ -473,6 +479,7 @@ export class BlockCluster implements System {
     this.#states = states
     for (const [host, { server }] of this.#alive()) {
       for (const replica of server.host.replicas()) {
+        if (replica.epoch === 0) continue
         const look = (): void => {
           states.look(replica).catch((error: unknown) => this.#wrong(host, error))
         }

@@ -26,6 +26,8 @@ export interface Handle {
   readonly volume: Volume
   readonly epoch: number
   readonly of: VolumeModel
+  /** Segments that it has written to. */
+  readonly segments: Set<number>
   /** Its code, once it was told that the volume is no longer its. */
   endedBy: string | null
   closing: boolean
@@ -163,6 +165,14 @@ export function valueOf(key: string, block: Uint8Array): RegisterValue {
   if (end < 0 || owner !== key) return `foreign: ${text.slice(0, 40)}`
   const whole = blockOf(owner, value)
   return block.every((byte, i) => byte === whole[i]) ? value : `torn: ${text.slice(0, 40)}`
+}
+
+/**
+ * Whether an answer of this handle came from chunkservers. A writer answers by itself for a segment that
+ * it knows not to be allocated, and one that was superseded may not know what has changed (docs/client.md).
+ */
+export function isVouchedFor(handle: Handle, register: Register): boolean {
+  return handle.epoch >= handle.of.newestEpoch || handle.segments.has(segmentOf(register))
 }
 
 export function writersOf(volume: VolumeModel): Handle[] {

@@ -6,6 +6,7 @@ import { asLemnisError, type LemnisError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
 import { GIB, KIB, MIB } from '../base/units.ts'
 import type { LemnisClient } from '../client/client.ts'
+import { SEGMENT_BYTES } from '../format/chunk-request.ts'
 import {
   CREATE_POOL,
   GET_SEGMENTS,
@@ -15,7 +16,6 @@ import {
   STATUS,
 } from '../format/control/mds.ts'
 import type { Copyset, Volume as VolumeInfo } from '../format/control/parts.ts'
-import { SEGMENT_BYTES } from '../format/chunk-request.ts'
 import type { BlockClients } from './block-clients.ts'
 import { type BlockModel, VolumeModel } from './block-model.ts'
 import type { SimHost } from './host.ts'

@@ -4,7 +4,7 @@
 import { must } from '../base/assert.ts'
 import type { Crc32c } from '../base/crc32c.ts'
 import { BlockCluster } from './block-cluster.ts'
-import { canaryOf } from './canaries.ts'
+import { blockCanaryOf, canaryOf } from './canaries.ts'
 import { SimCluster } from './cluster.ts'
 import type { FaultKind } from './faults.ts'
 import { checkerOf, describeResult, type RunOptions, runSeed } from './run.ts'
@@ -53,13 +53,23 @@ export async function runJob(job: SeedJob, crc32c: Crc32c): Promise<SeedOutcome>
 }
 
 function runOptions({ system, canary: name }: SeedJob): RunOptions {
+  return system === 'block' ? blockOptions(name) : kvOptions(name)
+}
+
+function kvOptions(name: string | null): RunOptions {
   if (name === null) {
-    return system === 'block'
-      ? { make: (world, network) => new BlockCluster(world, network) }
-      : { make: (world, network) => new SimCluster(world, network, { bugs: new Set() }) }
+    return { make: (world, network) => new SimCluster(world, network, { bugs: new Set() }) }
   }
   const canary = must(canaryOf(name), `a canary of the name ${name}`)
   const { name: bug, kinds: faultKinds, config = {} } = canary
   const options = { bugs: new Set([bug]), faultKinds, config }
   return { storm: true, make: (world, network) => new SimCluster(world, network, options) }
+}
+
+function blockOptions(name: string | null): RunOptions {
+  if (name === null) return { make: (world, network) => new BlockCluster(world, network) }
+  const canary = must(blockCanaryOf(name), `a canary of the name ${name}`)
+  const { name: bug, kinds: faultKinds, config = {} } = canary
+  const options = { bugs: new Set([bug]), faultKinds, config }
+  return { storm: true, make: (world, network) => new BlockCluster(world, network, options) }
 }

@@ -4,6 +4,8 @@
 
 import { KIB } from '../base/units.ts'
 import type { HostConfig } from '../copyset/config.ts'
+import type { BlockBug } from './block-cluster.ts'
+import type { BlockConfigReplaced } from './block-config.ts'
 import type { ClusterBug } from './cluster.ts'
 import type { FaultKind } from './faults.ts'
 
@@ -41,6 +43,47 @@ export const CANARIES: readonly Canary[] = [
   },
 ]
 
+export interface BlockCanary {
+  readonly name: BlockBug
+  readonly kinds: readonly FaultKind[]
+  readonly config?: BlockConfigReplaced
+}
+
+export const BLOCK_CANARIES: readonly BlockCanary[] = [
+  { name: 'epoch-before-propose-only', kinds: ['delays', 'one-way-cut', 'leader-transfer'] },
+  { name: 'discard-not-replicated', kinds: ['leader-transfer'] },
+  { name: 'no-attempt-check', kinds: ['delays', 'pause', 'slow-link', 'packet-loss'] },
+  {
+    name: 'unverified-read',
+    kinds: ['bit-flip', 'crash'],
+    config: { store: { dirtyAgeMs: 20, dirtyBytesSoft: 16 * KIB } },
+  },
+  {
+    name: 'write-back-forgets',
+    kinds: ['disk-full', 'disk-error', 'crash'],
+    config: { store: { dirtyAgeMs: 20 } },
+  },
+  {
+    name: 'manifest-before-sync',
+    kinds: ['power-loss-of-all', 'power-loss'],
+    config: { host: { checkpointBytes: 16 * KIB }, store: { dirtyAgeMs: 20 } },
+  },
+  { name: 'stale-lease', kinds: ['crash', 'pause', 'isolation'] },
+  { name: 'allocation-before-commit', kinds: ['crash', 'power-loss'] },
+]
+
+/** Every planted bug, with the system in which it is planted. */
+export function allCanaries(): { readonly name: string; readonly system: 'kv' | 'block' }[] {
+  return [
+    ...CANARIES.map(({ name }) => ({ name, system: 'kv' as const })),
+    ...BLOCK_CANARIES.map(({ name }) => ({ name, system: 'block' as const })),
+  ]
+}
+
 export function canaryOf(name: string): Canary | undefined {
   return CANARIES.find((canary) => canary.name === name)
+}
+
+export function blockCanaryOf(name: string): BlockCanary | undefined {
+  return BLOCK_CANARIES.find((canary) => canary.name === name)
 }

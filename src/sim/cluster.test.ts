@@ -7,7 +7,7 @@ describe('the simulated cluster', () => {
   it('keeps every promise, and runs the same way for the same seed', async () => {
     const hashes: string[] = []
     for (const seed of [1, 2, 3, 1]) {
-      const outcome = await runJob({ seed, canary: null }, crc32cPure)
+      const outcome = await runJob({ seed, system: 'kv', canary: null }, crc32cPure)
       expect(outcome.text).toContain(`seed ${seed}: ok`)
       expect(outcome.undecided).toBe(false)
       expect(outcome.operations).toBeGreaterThan(50)
@@ -22,7 +22,7 @@ describe('the simulated cluster', () => {
     async (canary) => {
       let caught = false
       for (let seed = 1; seed <= 10 && !caught; seed++) {
-        caught = (await runJob({ seed, canary }, crc32cPure)).caughtBy !== null
+        caught = (await runJob({ seed, system: 'kv', canary }, crc32cPure)).caughtBy !== null
       }
       expect(caught).toBe(true)
     },

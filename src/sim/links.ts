@@ -62,8 +62,7 @@ export class Links {
 
   conditions(from: string, to: string): Readonly<LinkConditions> {
     if (from === to) return LOOPBACK
-    const found =
-      this.#own.size === 0 ? this.all : (this.#own.get(`${from}>${to}`) ?? this.all)
+    const found = this.#own.size === 0 ? this.all : (this.#own.get(`${from}>${to}`) ?? this.all)
     const isSound = this.#sound.has(from) || this.#sound.has(to)
     return isSound && harmsWrites(found) ? { ...found, ...SOUND } : found
   }

@@ -2,21 +2,16 @@
 
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
-import { asLemnisError } from '../../base/errors.ts'
-import { CLOSE_VOLUME } from '../../format/control/mds.ts'
 import { detach, listAttachments, startAttachHost } from '../../platform/loop-attachments.ts'
-import type { AttachedWriter } from '../../platform/loop-state.ts'
 import { DATA_PROCESS_FLAGS } from '../../platform/runtime.ts'
 import { CommandError, reportFailure } from '../cli/failure.ts'
 import type { Io } from '../cli/io.ts'
 import { declare, ioOf, mdsOf } from '../cli/program.ts'
-import { Session } from '../cli/session.ts'
 import { ago, size } from '../cli/words.ts'
 import type { AttachFlags } from '../roles/attach.ts'
+import { closeForDead } from './attach-dead.ts'
 
 const PROGRAM = fileURLToPath(new URL('../lemnis.js', import.meta.url))
-
-const CLOSE_BUDGET_MS = 2000
 
 function checkRoot(): void {
   if (process.getuid?.() === 0) return
@@ -36,12 +31,8 @@ async function attach(
   const words = ['--mds', mds.join(','), 'attach-host', name]
   if (flags.force === true) words.push('--force')
   if (flags.readOnly === true) words.push('--read-only')
-  const state = await startAttachHost(name, [
-    process.execPath,
-    ...DATA_PROCESS_FLAGS,
-    PROGRAM,
-    ...words,
-  ])
+  const command = [process.execPath, ...DATA_PROCESS_FLAGS, PROGRAM, ...words]
+  const state = await startAttachHost(name, command)
   io.result(state, () => `${state.device}  (also ${state.link}), ${size(state.sizeBytes)}`)
 }
 
@@ -63,32 +54,12 @@ function list(io: Io): void {
   )
 }
 
-/** Else the next one who opens it waits for the lease to end, as it does when no MDS answers here. */
-async function closeForDead(
-  io: Io,
-  mds: readonly string[],
-  { volumeId, ...holder }: AttachedWriter,
-): Promise<void> {
-  const session = new Session(io, mds)
-  for (const address of mds) {
-    const request = { volume: volumeId, ...holder }
-    const asked = session.askAt(address, CLOSE_VOLUME, request, CLOSE_BUDGET_MS)
-    if (await asked.then(() => true, isAway)) break
-  }
-  await session.close()
-}
-
-function isAway(error: unknown): false {
-  asLemnisError(error)
-  return false
-}
-
 async function remove(io: Io, name: string, force: boolean): Promise<void> {
   checkRoot()
-  const { stuck, mds, writer } = await detach(name, { force })
-  if (writer !== null) await closeForDead(io, mds, writer)
-  const left = stuck.length === 0 ? '' : ` The kernel still holds ${stuck.join(', ')}.`
-  io.result({ volume: name, stuck }, () => `${name} is detached.${left}`)
+  const { stuck, ...left } = await detach(name, { force })
+  await closeForDead(io, left)
+  const held = stuck.length === 0 ? '' : ` The kernel still holds ${stuck.join(', ')}.`
+  io.result({ volume: name, stuck }, () => `${name} is detached.${held}`)
 }
 
 /** Runs on this machine alone: no session with the cluster. */

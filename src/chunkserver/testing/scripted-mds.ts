@@ -26,6 +26,7 @@ export class ScriptedMds {
   /** Given with every heartbeat of that chunkserver until they are taken out. */
   readonly orders = new Map<number, Order[]>()
   limits: VolumeLimit[] = []
+  full: number[] = []
   /** Everything is refused with it. */
   refusal: ErrorCode | null = null
   heartbeats = 0
@@ -59,6 +60,7 @@ export class ScriptedMds {
         orders: this.orders.get(report.id) ?? [],
         directoryVersion: this.#directoryVersion,
         limits: this.limits,
+        full: this.full,
         ...(isNews ? { directory } : {}),
       }
     })

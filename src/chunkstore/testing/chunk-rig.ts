@@ -1,10 +1,9 @@
 // Owns what the tests of the chunk store share: a simulated world for it, requests and their blocks,
 // and the comparison of a replica with its twin.
 
-import { expect } from 'vitest'
+import { must } from '../../base/assert.ts'
 import { crc32cPure } from '../../base/crc32c.ts'
-import type { Prng } from '../../base/prng.ts'
-import { Prng as PrngClass } from '../../base/prng.ts'
+import { Prng } from '../../base/prng.ts'
 import { KIB, MIB } from '../../base/units.ts'
 import type { Disk } from '../../env/disk.ts'
 import type { Env } from '../../env/env.ts'
@@ -15,7 +14,7 @@ import { InstantClock } from '../../sim/disk-clock.ts'
 import { ChunkStore } from '../chunk-store.ts'
 import { type ChunkStoreConfig, chunkStoreConfig } from '../config.ts'
 import type { ReplicaChunks } from '../replica-chunks.ts'
-import { BLOCKS, MISSING, Twin } from './twin.ts'
+import { BLOCKS, MISSING, type Twin } from './twin.ts'
 
 export const DIRECTORY = 'store'
 export const GROUP = 7
@@ -48,7 +47,7 @@ export function envOver(disk: Disk, clock: InstantClock, seed = 1): Env {
       throw new Error('no network here')
     },
   }
-  return { clock, disk, network, random: new PrngClass(seed), crc32c: crc32cPure }
+  return { clock, disk, network, random: new Prng(seed), crc32c: crc32cPure }
 }
 
 export function rigOf(disk: SimDisk, clock: InstantClock): Rig {
@@ -57,7 +56,7 @@ export function rigOf(disk: SimDisk, clock: InstantClock): Rig {
 
 export function makeRig(seed = 1): Rig {
   const clock = new InstantClock()
-  return rigOf(new SimDisk(clock, new PrngClass(seed)), clock)
+  return rigOf(new SimDisk(clock, new Prng(seed)), clock)
 }
 
 export function openStore(
@@ -185,28 +184,43 @@ export function randomEntry(index: number, random: Prng, chunkCount = 4): LogEnt
 
 // --- comparing
 
+function check(isRight: boolean, what: string): void {
+  if (!isRight) throw new Error(what)
+}
+
+function checkSame(found: unknown, wanted: unknown, what: string): void {
+  const [a, b] = [JSON.stringify(found), JSON.stringify(wanted)]
+  check(a === b, `${what}: ${a} for ${b}`)
+}
+
 /** Everything that shows of the sets: extents, fences, numbers. */
 export function expectSameSets(replica: ReplicaChunks, twin: Twin, where: string): void {
   for (const volume of [1, 2, 3]) {
-    const fence = twin.fences.get(volume) ?? { epoch: 0, sn: 0 }
-    expect(replica.state.volumes.fenceOf(volume), `${where}: fence of ${volume}`).toEqual(fence)
+    const { epoch, sn } = twin.fences.get(volume) ?? { epoch: 0, sn: 0 }
+    const fence = replica.state.volumes.fenceOf(volume)
+    checkSame([fence.epoch, fence.sn], [epoch, sn], `${where}: fence of ${volume}`)
   }
   const ids = replica.state.chunks().map(({ id }) => id)
-  expect(ids, `${where}: chunks`).toEqual([...twin.chunks.keys()].sort((a, b) => a - b))
+  checkSame(
+    ids,
+    [...twin.chunks.keys()].sort((a, b) => a - b),
+    `${where}: chunks`,
+  )
   for (const [id, known] of twin.chunks) {
-    const chunk = replica.state.chunk(id)
+    const chunk = must(replica.state.chunk(id), 'a chunk of each id')
     const sns = known.generations.map(({ sn }) => sn)
-    expect(
-      chunk?.layers.map(({ sn }) => sn),
+    checkSame(
+      chunk.layers.map(({ sn }) => sn),
+      sns,
       `${where}: generations of ${id}`,
-    ).toEqual(sns)
-    expect(chunk?.correctedSn, `${where}: corrected of ${id}`).toBe(known.correctedSn)
-    expect(chunk?.source === null, `${where}: ${id} is no clone`).toBe(known.source === null)
+    )
+    checkSame(chunk.correctedSn, known.correctedSn, `${where}: corrected of ${id}`)
+    checkSame(chunk.source !== null, known.source !== null, `${where}: ${id} is a clone`)
     const image = twin.image(id, 0) as Int32Array
     for (const { kind, firstBlock, blockCount } of replica.extents(id, 0, BLOCKS)) {
       const kinds = image.subarray(firstBlock, firstBlock + blockCount)
       const isRight = kinds.every((fill) => kindOf(fill) === kind)
-      expect(isRight, `${where}: extent of ${id} at ${firstBlock}: ${kind}`).toBe(true)
+      check(isRight, `${where}: extent of ${id} at ${firstBlock}: ${kind}`)
     }
   }
 }
@@ -254,49 +268,49 @@ export async function expectRange(
   const at = `${where}: chunk ${id}, generation ${sn}, blocks ${first}+${count}`
   const image = twin.image(id, sn)
   const read = await replica.read(id, sn, first, count)
-  if (image === null) {
-    expect(read.status, at).toBe('not-found')
-    return
-  }
-  const wanted = image.subarray(first, first + count)
-  if (wanted.includes(MISSING)) {
-    expect(read.status, at).toBe('source')
+  const wanted = image?.subarray(first, first + count)
+  if (wanted === undefined) {
+    checkSame(read.status, 'not-found', at)
+  } else if (wanted.includes(MISSING)) {
+    checkSame(read.status, 'source', at)
     if (read.status !== 'source') return
     const missing = read.missing.flatMap(({ firstBlock, blockCount }) =>
       Array.from({ length: blockCount }, (_, i) => firstBlock + i - first),
     )
-    expect(missing, at).toEqual([...wanted.keys()].filter((i) => wanted[i] === MISSING))
-    expectBytes(read.bytes, wanted, at)
-    return
-  }
-  expect(read, at).toMatchObject({ status: 'ok' })
-  if (read.status !== 'ok') return
-  if (read.crcs === null)
-    expect(
-      [...wanted].every((fill) => fill === 0),
+    checkSame(
+      missing,
+      [...wanted.keys()].filter((i) => wanted[i] === MISSING),
       at,
-    ).toBe(true)
-  else {
-    expectBytes(read.bytes, wanted, at)
-    expect([...read.crcs], at).toEqual([...wanted].map(crcOf))
+    )
+    checkBytes(read.bytes, wanted, at)
+  } else if (read.status !== 'ok') {
+    throw new Error(`${at}: ${JSON.stringify(read)}`)
+  } else if (read.crcs === null) {
+    check(
+      wanted.every((fill) => fill === 0),
+      `${at}: all zeros`,
+    )
+  } else {
+    checkBytes(read.bytes, wanted, at)
+    checkSame([...read.crcs], [...wanted].map(crcOf), at)
   }
 }
 
-function expectBytes(bytes: Uint8Array, fills: Int32Array, where: string): void {
+function checkBytes(bytes: Uint8Array, fills: Int32Array, where: string): void {
   const words = new Uint32Array(bytes.slice().buffer)
   const perBlock = BLOCK_BYTES / 4
   for (const [i, fill] of fills.entries()) {
-    const expected = fill === MISSING ? 0 : fill
+    const wanted = fill === MISSING ? 0 : fill
     const block = words.subarray(i * perBlock, (i + 1) * perBlock)
-    if (!block.every((word) => word === expected)) {
-      expect.fail(`${where}: block ${i} has ${block[0]} for ${expected}`)
-    }
+    const isRight = block.every((word) => word === wanted)
+    check(isRight, `${where}: block ${i} has ${block[0]} for ${wanted}`)
   }
 }
 
 /** Lets what is under way go on for some turns. */
 export async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
+  const clock = new InstantClock()
+  for (let i = 0; i < count; i++) await new Promise<void>((resolve) => clock.after(0, resolve))
 }
 
 export function markOf(index: number): Uint8Array {

@@ -93,6 +93,8 @@ export const HEARTBEAT = controlCall(
     directory: Type.Optional(Type.Array(Type.Object({ chunkserver: Id, address: Address }))),
     /** Limits of the volumes that have any, for the chunkserver's own check. */
     limits: Type.Array(Type.Object({ volume: Id, iopsMax: U53, bytesPerSecondMax: U53 })),
+    /** Chunkservers that are full: a leader lets nobody write to new places beside one of them. */
+    full: Type.Optional(Type.Array(Id)),
   }),
 )
 

@@ -67,6 +67,7 @@ export class ScriptedChunkserver {
   /** Every order that came, the newest last. */
   readonly orders: Order[] = []
   directory: readonly { chunkserver: number; address: string }[] = []
+  full: readonly number[] = []
   /** Codes of the errors that the MDS answered with. */
   readonly refusals: string[] = []
   #directoryVersion = 0
@@ -171,6 +172,7 @@ export class ScriptedChunkserver {
     this.#intervalMs = reply.intervalMs
     this.#directoryVersion = reply.directoryVersion
     this.directory = reply.directory ?? this.directory
+    this.full = reply.full ?? []
     for (const order of reply.orders) this.#obey(order)
   }
 
