@@ -11,7 +11,7 @@ describe('open files', () => {
     const uses = []
     for (let i = 0; i < 10; i++) uses.push(await files.acquire(`file ${i}`, true))
     for (const [i, { file }] of uses.entries()) await file.write(new Uint8Array([i]), 0)
-    for (const { release } of uses) release()
+    for (const use of uses) use.release()
     await turns(20)
     const open = []
     for (const { file } of uses) open.push(await file.sizeBytes().catch(() => 'closed'))
@@ -35,17 +35,17 @@ describe('open files', () => {
   it('are forgotten only when nobody uses them any more', async () => {
     const { disk } = makeRig()
     const files = new OpenFiles(disk, 3)
-    const { file, release } = await files.acquire('file', true)
+    const use = await files.acquire('file', true)
     let isForgotten = false
     const forgetting = files.forget('file').then(() => {
       isForgotten = true
     })
     await turns(5)
     expect(isForgotten).toBe(false)
-    await file.write(new Uint8Array(1), 0)
-    release()
+    await use.file.write(new Uint8Array(1), 0)
+    use.release()
     await forgetting
-    await expect(file.sizeBytes()).rejects.toThrow('EBADF')
+    await expect(use.file.sizeBytes()).rejects.toThrow('EBADF')
     await files.forget('file')
   })
 })

@@ -247,7 +247,7 @@ function generationOf(chunk: Chunk, file: ChunkFile, block: number): number {
 }
 
 function addTo(ranges: BlockRange[], block: number): void {
-  const last = ranges.at(-1) as { firstBlock: number; blockCount: number } | undefined
+  const last: { firstBlock: number; blockCount: number } | undefined = ranges.at(-1)
   if (last !== undefined && last.firstBlock + last.blockCount === block) last.blockCount++
   else ranges.push({ firstBlock: block, blockCount: 1 })
 }

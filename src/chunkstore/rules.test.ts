@@ -88,7 +88,8 @@ describe('deletion of snapshots', () => {
       [[5, 3, 1], 5, 1],
       [[7, 5, 3, 1], 6, 2],
     ]
-    for (const [sns, sn, kept] of cases) expect(layersKept(sns, sn), `${sns} ${sn}`).toBe(kept)
+    for (const [sns, sn, kept] of cases)
+      expect(layersKept(sns, sn), `${sns.join(' ')} ${sn}`).toBe(kept)
   })
 })
 

@@ -39,6 +39,8 @@ export interface BlockClusterOptions {
   readonly bugs?: ReadonlySet<BlockBug>
   readonly faultKinds?: readonly FaultKind[]
   readonly config?: BlockConfigReplaced
+  /** Volumes are taken over all the time. */
+  readonly isRestless?: boolean
 }
 
 const SERVER_COUNT = 5
@@ -146,6 +148,7 @@ export class BlockCluster implements System {
       copysets: COPYSET_COUNT,
       servers: SERVER_COUNT,
       expires: this.#config.mds.trashExpiryMs < 1_000_000,
+      isRestless: options.isRestless === true,
     })
     this.actions = {
       changeMembership: () => {},

@@ -69,7 +69,7 @@ function kvOptions(name: string | null): RunOptions {
 function blockOptions(name: string | null): RunOptions {
   if (name === null) return { make: (world, network) => new BlockCluster(world, network) }
   const canary = must(blockCanaryOf(name), `a canary of the name ${name}`)
-  const { name: bug, kinds: faultKinds, config = {} } = canary
-  const options = { bugs: new Set([bug]), faultKinds, config }
+  const { name: bug, kinds: faultKinds, config = {}, isRestless = false } = canary
+  const options = { bugs: new Set([bug]), faultKinds, config, isRestless }
   return { storm: true, make: (world, network) => new BlockCluster(world, network, options) }
 }

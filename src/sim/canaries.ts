@@ -47,10 +47,17 @@ export interface BlockCanary {
   readonly name: BlockBug
   readonly kinds: readonly FaultKind[]
   readonly config?: BlockConfigReplaced
+  /** See BlockClusterOptions. */
+  readonly isRestless?: boolean
 }
 
 export const BLOCK_CANARIES: readonly BlockCanary[] = [
-  { name: 'epoch-before-propose-only', kinds: ['delays', 'one-way-cut', 'leader-transfer'] },
+  {
+    name: 'epoch-before-propose-only',
+    kinds: ['leader-transfer', 'crash', 'power-loss', 'pause'],
+    config: { host: { committedBytesMax: 8 * KIB } },
+    isRestless: true,
+  },
   { name: 'discard-not-replicated', kinds: ['leader-transfer'] },
   { name: 'no-attempt-check', kinds: ['delays', 'pause', 'slow-link', 'packet-loss'] },
   {

@@ -16,6 +16,7 @@ import { rpcConfig } from '../../rpc/config.ts'
 import { waitsOf } from './client-waits.ts'
 import { WELL } from './flags.ts'
 import { holderName } from './holder.ts'
+import { openAfterPredecessor } from './predecessor.ts'
 import { stopAtBugs } from './process.ts'
 import { readSettings } from './settings.ts'
 import { ATTACH_TABLES } from './tables.ts'
@@ -63,7 +64,8 @@ async function open(client: LemnisClient, volume: string, flags: AttachFlags): P
   const mode = flags.readOnly === true ? 'read' : 'write'
   try {
     await closeForDead(client, volume)
-    return await client.open(volume, { mode, force: flags.force === true })
+    const force = flags.force === true
+    return await openAfterPredecessor(() => client.open(volume, { mode, force }))
   } catch (error) {
     tellStarterFailure(error)
     throw error
