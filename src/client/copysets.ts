@@ -35,7 +35,7 @@ export class Copyset {
   leaderMayChange = false
   /** Followed refusals since the last success. */
   hops = 0
-  /** The leader that failed, and its term: believed again only when it is connected. */
+  /** The leader that failed, and its term: believed again only when it says so itself. */
   failed: Server | null = null
   failedTerm = 0
   readonly waiters: LeaderWaiter[] = []
@@ -106,7 +106,7 @@ export class Copysets {
     if (copyset.leader === server && copyset.term === term) copyset.leader = null
     if (copyset.leader !== null) return
     if (++copyset.hops > HOPS_MAX) copyset.term = Math.max(copyset.term, newTerm)
-    else this.#learn(copyset, leader, newTerm)
+    else this.#learn(copyset, server, leader, newTerm)
   }
 
   /** The members are others than those known here. */
@@ -165,12 +165,12 @@ export class Copysets {
     this.#servers.answered(member)
     const answer = leaderIn(body)
     if (answer === null) return
-    if (copyset.leader === null) this.#learn(copyset, answer.leader, answer.term)
+    if (copyset.leader === null) this.#learn(copyset, member, answer.leader, answer.term)
     if (copyset.leader !== null && copyset.isSearching) this.#found(copyset)
   }
 
-  /** Takes a leader that was named, if it is one to try. */
-  #learn(copyset: Copyset, leader: number, term: number): void {
+  /** Takes a leader that was named by `witness`, if it is one to try. */
+  #learn(copyset: Copyset, witness: Server, leader: number, term: number): void {
     if (term < copyset.term) return
     copyset.term = term
     if (leader === 0) return
@@ -179,8 +179,12 @@ export class Copysets {
       this.moved(copyset)
       return
     }
-    const hasFailed = server === copyset.failed && term === copyset.failedTerm
-    if (server.isDown || (hasFailed && server.rpc.state !== 'connected')) return
+    if (server === copyset.failed && term === copyset.failedTerm) {
+      // Others name a leader that is gone until they elect a new one: only its own word counts.
+      if (witness !== server) return
+      // It leads as before and is slow: repeating every second would make it slower.
+      copyset.leaderMayChange = false
+    } else if (server.isDown) return
     copyset.leader = server
   }
 

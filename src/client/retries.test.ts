@@ -269,8 +269,8 @@ describe('patience', () => {
     faultsOf(rig, 'read', silent)
     const fromMs = rig.nowMs
     await rig.settle(volume.read(0, BLOCK_BYTES))
-    // Five of a second while the leader may have changed, then 2^5 and more, cut at 8.
-    expect(Math.round((rig.nowMs - fromMs) / 1000)).toBe(5 + 3 * 8)
+    // The leader says each time that it leads as before: 1, 2, 4, then 8 s.
+    expect(Math.round((rig.nowMs - fromMs) / 1000)).toBe(1 + 2 + 4 + 5 * 8)
   })
 
   it('calls a chunkserver unstable that only times out, until it answers', async () => {
