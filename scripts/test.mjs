@@ -29,6 +29,7 @@ const END_TO_END = {
   'a chunkserver away, or gone': ['recover.js', '--short'],
   'one writer': ['fencing.js', '--short'],
   'full disks': ['full-disk.js', '--short'],
+  'ext4 on a volume': ['attached-volume.js', '--short'],
   'PostgreSQL on a volume': ['postgres.js', '--short'],
 }
 

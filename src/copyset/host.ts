@@ -142,6 +142,12 @@ export class CopysetHost implements ReplicaHost {
       if (destroyedEpoch !== null) return await this.#machines.remove(group, id)
       const replica = await loadReplica(this, group, this.#machines)
       if (this.#closed) return await replica.machine.close()
+      // The disk failed meanwhile: nobody is put into service after the others were taken out of it.
+      const { failure } = this.log
+      if (failure !== null) {
+        await replica.machine.close()
+        throw failure
+      }
       this.#replicas.set(group, replica)
       // It may know of committed entries that no message will come to remind it of.
       if (!this.bugs.has('no-turn-after-load')) this.wake(replica)

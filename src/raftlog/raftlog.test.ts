@@ -380,7 +380,12 @@ describe('RaftLog: segments', () => {
     }
     const one = (): void => log.append({ group: 1, entries: [entry(1, index + 1, 1)] }, () => {})
     expect([codeThrown(one), log.group(1).lastIndex()]).toEqual(['OVERLOADED', index])
+    // What a checkpoint and an order write is taken: a full log waits for the one, a person for the other.
+    const marked = append(log, { group: 1, mark: markAt(index, 1) })
+    const made = append(log, creation(2))
+    expect([log.refusal()?.code, log.group(1).mark?.index]).toEqual(['OVERLOADED', index])
     rig.disk.resume()
+    await Promise.all([marked, made])
     await log.close()
   })
 })

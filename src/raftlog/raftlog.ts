@@ -164,10 +164,15 @@ export class RaftLog {
     return log
   }
 
+  /** Why nothing is written any more since the disk returned an error; null while it has not. */
+  get failure(): LemnisError | null {
+    return this.#poison
+  }
+
   /**
    * Why the log wants no new work now; null when it does. NO_SPACE: appends are taken up to
-   * `queuedBytesMax` and wait for space, so new proposals should be refused. The others: append()
-   * throws.
+   * `queuedBytesMax` and wait for space, so new proposals should be refused. OVERLOADED: entries are
+   * not taken. The others: append() throws.
    */
   refusal(): LemnisError | null {
     if (this.#poison !== null) return this.#poison
@@ -181,12 +186,13 @@ export class RaftLog {
 
   /**
    * Changes the group at once in memory and tells `onDurable` when it is on disk, in the order of
-   * appends. Throws, with nothing changed, when refusal() says so (NO_SPACE excepted). Entries are
-   * shared: the log keeps them.
+   * appends. Throws, with nothing changed, when refusal() says so; but NO_SPACE refuses nothing, and
+   * OVERLOADED entries only: what else is written is small, and marks are what a full log waits for.
+   * Entries are shared: the log keeps them.
    */
   append(write: GroupWrite, onDurable: OnDurable): void {
     const refusal = this.refusal()
-    if (refusal !== null && refusal.code !== 'NO_SPACE') throw refusal
+    if (refusal !== null && refuses(refusal, write)) throw refusal
     const log = this.group(write.group)
     checkWrite(log, write, this.#config.entryBytesMax)
     this.#appendState(log, write)
@@ -436,4 +442,9 @@ export class RaftLog {
       this.onPinned?.(log.id)
     }
   }
+}
+
+function refuses({ code }: LemnisError, write: GroupWrite): boolean {
+  if (code === 'OVERLOADED') return (write.entries?.length ?? 0) > 0
+  return code !== 'NO_SPACE'
 }

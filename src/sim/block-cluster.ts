@@ -39,6 +39,8 @@ export interface BlockClusterOptions {
   readonly bugs?: ReadonlySet<BlockBug>
   readonly faultKinds?: readonly FaultKind[]
   readonly config?: BlockConfigReplaced
+  /** Longest commit of the MDS's store. */
+  readonly metaLatencyMaxMs?: number
   /** Volumes are taken over all the time. */
   readonly isRestless?: boolean
 }
@@ -122,6 +124,9 @@ export class BlockCluster implements System {
     this.victims = this.#servers
     this.#zoneCount = this.#random.between(4, SERVER_COUNT)
     this.#metaDisk = new SimMetaDisk(this.#mdsHost)
+    if (options.metaLatencyMaxMs !== undefined) {
+      this.#metaDisk.faults.latencyMaxMs = options.metaLatencyMaxMs
+    }
     this.#promises = new Map(this.#servers.map((one) => [one, new LogPromises(one, this.#marks)]))
     this.#membership = new MembershipChecker(
       this.#config.host.catchUpLagEntries + LAG_SLACK,
@@ -262,6 +267,9 @@ export class BlockCluster implements System {
       emit: (name, fields) => {
         const text = Object.entries(fields).map(([key, value]) => `${key}=${value}`)
         this.#world.note(host.name, name, text.join(' '))
+        if (name !== 'chunkstore_bad_blocks' || host.diskLies) return
+        const what = `${host.name}: bad blocks on a disk that keeps what it is given`
+        this.#world.fail(what, new Verdict('chunks', what))
       },
     }
   }

@@ -39,6 +39,8 @@ export interface Register {
   readonly offset: number
 }
 
+const BIND_TRIES = 40
+
 export class VolumeModel {
   readonly name: string
   readonly striped: boolean
@@ -88,10 +90,11 @@ export class VolumeModel {
   /** Near the beginnings and ends of chunks and of segments, where mistakes like to be. */
   bind(random: Prng): number | null {
     const chunks = Math.max(1, Math.floor(this.sizeBytes / CHUNK_BYTES))
-    for (let tries = 0; tries < 20; tries++) {
+    for (let tries = 0; tries < BIND_TRIES; tries++) {
       const chunk = random.pick([0, 0, 1, 2, chunks - 1, random.below(chunks)])
       const blocks = Math.min(CHUNK_BYTES, this.sizeBytes) / BLOCK_BYTES
-      const near = random.below(6)
+      // Where these are all taken, anywhere.
+      const near = random.below(tries < BIND_TRIES / 2 ? 6 : blocks)
       const block = random.chance(0.75) ? near : blocks - 1 - near
       const offset = (chunk % chunks) * CHUNK_BYTES + block * BLOCK_BYTES
       if (this.#offsets.has(offset) || offset + BLOCK_BYTES > this.sizeBytes) continue

@@ -69,7 +69,8 @@ function kvOptions(name: string | null): RunOptions {
 function blockOptions(name: string | null): RunOptions {
   if (name === null) return { make: (world, network) => new BlockCluster(world, network) }
   const canary = must(blockCanaryOf(name), `a canary of the name ${name}`)
-  const { name: bug, kinds: faultKinds, config = {}, isRestless = false } = canary
-  const options = { bugs: new Set([bug]), faultKinds, config, isRestless }
+  const { name: bug, kinds: faultKinds, config = {}, isRestless = false, metaLatencyMaxMs } = canary
+  const latency = metaLatencyMaxMs === undefined ? {} : { metaLatencyMaxMs }
+  const options = { bugs: new Set([bug]), faultKinds, config, isRestless, ...latency }
   return { storm: true, make: (world, network) => new BlockCluster(world, network, options) }
 }

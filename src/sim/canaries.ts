@@ -49,25 +49,28 @@ export interface BlockCanary {
   readonly config?: BlockConfigReplaced
   /** See BlockClusterOptions. */
   readonly isRestless?: boolean
+  readonly metaLatencyMaxMs?: number
 }
 
 export const BLOCK_CANARIES: readonly BlockCanary[] = [
   {
     name: 'epoch-before-propose-only',
-    kinds: ['leader-transfer', 'crash', 'power-loss', 'pause'],
-    config: { host: { committedBytesMax: 8 * KIB } },
+    kinds: ['leader-transfer', 'one-way-cut', 'cut', 'isolation', 'slow-disk', 'delays'],
     isRestless: true,
   },
   { name: 'discard-not-replicated', kinds: ['leader-transfer'] },
-  { name: 'no-attempt-check', kinds: ['delays', 'pause', 'slow-link', 'packet-loss'] },
+  {
+    name: 'no-attempt-check',
+    kinds: ['one-way-cut', 'cut', 'leader-transfer', 'isolation', 'delays'],
+  },
   {
     name: 'unverified-read',
-    kinds: ['bit-flip', 'crash'],
+    kinds: ['bit-flip', 'leader-transfer'],
     config: { store: { dirtyAgeMs: 20, dirtyBytesSoft: 16 * KIB } },
   },
   {
     name: 'write-back-forgets',
-    kinds: ['disk-full', 'disk-error', 'crash'],
+    kinds: ['disk-full'],
     config: { store: { dirtyAgeMs: 20 } },
   },
   {
@@ -76,7 +79,11 @@ export const BLOCK_CANARIES: readonly BlockCanary[] = [
     config: { host: { checkpointBytes: 16 * KIB }, store: { dirtyAgeMs: 20 } },
   },
   { name: 'stale-lease', kinds: ['crash', 'pause', 'isolation'] },
-  { name: 'allocation-before-commit', kinds: ['crash', 'power-loss'] },
+  {
+    name: 'allocation-before-commit',
+    kinds: ['crash', 'power-loss-of-all'],
+    metaLatencyMaxMs: 400,
+  },
 ]
 
 /** Every planted bug, with the system in which it is planted. */

@@ -133,12 +133,13 @@ async function fullAndBack(
   const first = Promise.all([fill(waiting, written, last + 1, last + 1 + more), allocated])
   check(await isWaiting(first), `${what}: writes to new places do not wait`)
   const waits = waiting.waits(1000).map(({ what: of, waitsFor }) => `${of}, for ${waitsFor}`)
-  const [wait = ''] = waits
+  const [write = ''] = waits.filter((one) => one.startsWith('write'))
   const [allocation = ''] = waits.filter((one) => one.startsWith('allocate'))
-  check(wait.includes('NO_SPACE'), `${what}: the client's waits: ${waits.join('; ')}`)
   // A log that went on meanwhile may have given its file system room for a little more.
-  check(mayPlace || allocation.includes('UNPLACEABLE'), `${what}: waits: ${waits.join('; ')}`)
-  say(`  by default writes wait: ${wait}; ${allocation}`)
+  const isBoth = write.includes('NO_SPACE') && allocation.includes('UNPLACEABLE')
+  const isOne = write.includes('NO_SPACE') || allocation.includes('UNPLACEABLE')
+  check(mayPlace ? isOne : isBoth, `${what}: the client's waits: ${waits.join('; ')}`)
+  say(`  by default writes wait: ${[write, allocation].join('; ')}`)
   const told = await cluster.lemnis('waits')
   say(`  lemnis waits: ${told.stdout.split('\n')[1] ?? ''}`)
   check(told.stdout.includes('full disk'), `lemnis waits:\n${told.stdout}`)
@@ -146,7 +147,8 @@ async function fullAndBack(
   check(roles.every(Boolean), `${what}: a chunkserver has ended`)
 
   const givenMs = performance.now()
-  const given = places.slice(0, Math.ceil((places.length * 3) / 4))
+  // A disk may be filled a little past what it has before all know that it is full.
+  const given = places.slice(0, -8)
   for (const step of given) {
     await within(waiting.discard(step * STEP_BYTES, STEP_BYTES), 'a discard')
     written.values.delete(step)
@@ -215,6 +217,8 @@ const SMALL_SETTINGS = [
   'chunkstore.reserveBytes=128MiB',
   'raftlog.segmentsPinned=3',
   'copyset.checkpointBytes=8MiB',
+  // Spare files would be a large part of so small a file system.
+  'chunkstore.poolFilesMax=0',
   'chunkstore.dirtyBytesSoft=16MiB',
   'chunkstore.dirtyBytesMax=32MiB',
 ]

@@ -2,7 +2,7 @@
 // kill -9 of leading chunkservers and waits through kill -9 of everything; then the device's own process is
 // killed, and PostgreSQL recovers on the volume attached again. Shown each time: no error, the longest time
 // without a transaction, every acknowledged transaction there, pg_amcheck, checksums and e2fsck clean.
-// Needs root, /dev/fuse, loop devices and PostgreSQL; says so and ends well where they are not.
+// Needs root, /dev/fuse, loop devices and PostgreSQL; says so where they are not.
 // Usage: node dist/test/e2e/postgres.js [--seconds 60] [--short]
 
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -15,6 +15,8 @@ import { DevCluster } from '../harness/dev-cluster.ts'
 import { type BenchResult, findPostgres, Postgres } from '../harness/postgres.ts'
 import { check, say } from '../harness/report.ts'
 
+/** How a program of these says that the machine lacks what it needs. */
+const UNAVAILABLE = 3
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
@@ -34,7 +36,7 @@ const programs = findPostgres()
 const hasDevices = existsSync('/dev/fuse') && existsSync('/dev/loop-control')
 if (process.getuid?.() !== 0 || !hasDevices || programs === null) {
   console.log('skipped: needs root, /dev/fuse, loop devices and PostgreSQL')
-  process.exit()
+  process.exit(UNAVAILABLE)
 }
 
 const scratch = mkdtempSync(join(tmpdir(), 'lemnis-postgres-'))

@@ -132,7 +132,7 @@ async function awayForAWhile(): Promise<void> {
     say(
       `a chunkserver away for ${seconds(AWAY_MS)}: ${mib(writtenBytes)} written meanwhile into ${mib(VOLUME_BYTES / 8)} ` +
         `(longest stall ${seconds(result.longestStallMs)}); back, it received ${mib(receivedBytes)} in ${seconds(tookMs)}, ` +
-        `${sent.length} copysets by state, the others by log; it holds ${mib(holdsBytes)}; copyset check: equal`,
+        `${sent.length} transfers of state; it holds ${mib(holdsBytes)}; copyset check: equal`,
     )
     await volume.close()
   } finally {

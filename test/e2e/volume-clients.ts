@@ -3,6 +3,7 @@
 // volume of 1 TiB takes of the disks before, with and after its data.
 // Usage: node dist/test/e2e/volume-clients.js [--short]
 
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,7 +18,8 @@ const { values } = parseArgs({ options: { short: { type: 'boolean', default: fal
 const isShort = values.short
 const IMAGE_BYTES = isShort ? 256 * MIB : 2 * GIB
 const FILES = isShort ? '/usr/share/doc' : '/usr/share'
-const DISK_BYTES = 256 * MIB
+/** Three areas of fio, and room for the rest. */
+const DISK_BYTES = 512 * MIB
 const THIN_BYTES = isShort ? 128 * MIB : 512 * MIB
 const FIO_BYTES = isShort ? 32 * MIB : 128 * MIB
 /** qemu-io takes at most 2 GiB in one command, and memory of its size for a write. */
@@ -29,6 +31,16 @@ const SPARE_BYTES = 4 * 16 * MIB
 const CHUNKSERVERS = 3
 /** Directories, manifests and what is smaller than a MiB. */
 const SLACK_BYTES = 4 * MIB
+
+const PROGRAMS = ['nbdinfo', 'nbdcopy', 'qemu-img', 'qemu-io', 'fio', 'mkfs.ext4', 'e2fsck']
+/** What a program ends with where the machine lacks something that it needs. */
+const UNAVAILABLE = 3
+
+const missing = PROGRAMS.filter((program) => spawnSync('which', [program]).status !== 0)
+if (missing.length > 0) {
+  console.log(`not installed: ${missing.join(', ')}`)
+  process.exit(UNAVAILABLE)
+}
 
 const scratch = mkdtempSync(join(tmpdir(), 'lemnis-clients-'))
 const cluster = await DevCluster.start({ chunkservers: CHUNKSERVERS })
@@ -85,8 +97,8 @@ async function nbdinfo(): Promise<void> {
   for (const name of ['disk', 'image', 'copy', 'thin']) {
     check(list.includes(`export="${name}"`), `no ${name} in ${list}`)
   }
-  const missing = await tryRun('nbdinfo', [uri('no-such-volume')])
-  check(missing.code !== 0, 'a volume that does not exist was opened')
+  const unknown = await tryRun('nbdinfo', [uri('no-such-volume')])
+  check(unknown.code !== 0, 'a volume that does not exist was opened')
   say(`nbdinfo: size, ${abilities.length} abilities, contexts, list, a missing volume refused`)
 }
 

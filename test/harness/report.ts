@@ -7,7 +7,7 @@ const startedMs = performance.now()
 
 export function say(what: string): void {
   const seconds = (performance.now() - startedMs) / 1000
-  console.log(`${seconds.toFixed(1).padStart(6)} s  ${what}`)
+  process.stdout.write(`${seconds.toFixed(1).padStart(6)} s  ${what}\n`)
 }
 
 export function check(isSo: boolean, what: string): void {
