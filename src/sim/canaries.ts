@@ -53,16 +53,7 @@ export interface BlockCanary {
 }
 
 export const BLOCK_CANARIES: readonly BlockCanary[] = [
-  {
-    name: 'epoch-before-propose-only',
-    kinds: ['leader-transfer', 'one-way-cut', 'cut', 'isolation', 'slow-disk', 'delays'],
-    isRestless: true,
-  },
   { name: 'discard-not-replicated', kinds: ['leader-transfer'] },
-  {
-    name: 'no-attempt-check',
-    kinds: ['one-way-cut', 'cut', 'leader-transfer', 'isolation', 'delays'],
-  },
   {
     name: 'unverified-read',
     kinds: ['bit-flip', 'leader-transfer'],
