@@ -229,7 +229,10 @@ export const COUNTERS = {
     label: null,
   },
   chunkstore_bad_blocks_total: { help: 'Blocks found bad.', label: null },
-  chunkstore_repaired_blocks_total: { help: 'Blocks written back as a peer has them.', label: null },
+  chunkstore_repaired_blocks_total: {
+    help: 'Blocks written back as a peer has them.',
+    label: null,
+  },
   chunkstore_checkpoints_total: { help: 'States of replicas made durable.', label: null },
   raftlog_reads_total: { help: 'Entries read back from disk.', label: null },
   chunkserver_reads_total: { help: 'Reads of chunks served to clients.', label: null },

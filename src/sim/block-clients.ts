@@ -77,6 +77,7 @@ export class BlockClients {
   readonly #random: Prng
   readonly #lives = new Map<SimHost, HostLife>()
   #resting = false
+  #spared: Handle | null = null
 
   constructor(options: BlockClientsOptions) {
     this.#options = options
@@ -93,10 +94,29 @@ export class BlockClients {
     this.#next(host)
   }
 
-  /** Has some other host take the volume from its writer, who is not asked. */
-  takeOver(volume: VolumeModel): void {
-    const host = this.#random.pick(this.#options.hosts)
+  /** Has some host take the volume from its writer, who is not asked. */
+  takeOver(volume: VolumeModel, by: SimHost | null = null): void {
+    const host = by ?? this.#random.pick(this.#options.hosts)
     this.#on(host, ({ client, generation }) => this.#open(host, generation, client, volume, true))
+  }
+
+  /** The workload leaves this one alone. */
+  spare(handle: Handle | null): void {
+    this.#spared = handle
+  }
+
+  /** Has a writer that a newer one has superseded write where it wrote before. */
+  writeLate(handle: Handle): void {
+    const { model } = this.#options
+    const known = model.registersOf(handle.of)
+    const written = known.filter((register) => handle.segments.has(segmentOf(register)))
+    const { newestEpoch } = handle.of
+    if (written.length === 0 || newestEpoch <= handle.epoch) return
+    const { key, offset } = this.#random.pick(written)
+    const act = (): Promise<void> => handle.volume.write(offset, blockOf(key, 'late'))
+    this.#run(handle, `late put ${key}`, act, ({ outcome }) => {
+      if (outcome === 'done') this.#judgeWriter(handle, newestEpoch)
+    })
   }
 
   /** Nothing is opened or closed any more. */
@@ -295,7 +315,8 @@ export class BlockClients {
   }
 
   /** Mostly the newest; now and then one that may not know that it is not. */
-  #pick(handles: readonly Handle[]): Handle | null {
+  #pick(all: readonly Handle[]): Handle | null {
+    const handles = all.filter((handle) => handle !== this.#spared)
     if (handles.length === 0) return null
     return this.#random.chance(0.6) ? newest(handles) : this.#random.pick(handles)
   }

@@ -21,6 +21,7 @@ import { BlockClients } from './block-clients.ts'
 import { type BlockConfig, type BlockConfigReplaced, drawBlockConfig } from './block-config.ts'
 import { BlockModel } from './block-model.ts'
 import { BlockOperator } from './block-operator.ts'
+import { type BlockScenario, BlockScenarios } from './block-scenarios.ts'
 import type { ObservedReplica } from './checkers.ts'
 import { FAULT_KINDS, type FaultKind, type SystemActions } from './faults.ts'
 import { SimHost } from './host.ts'
@@ -41,8 +42,8 @@ export interface BlockClusterOptions {
   readonly config?: BlockConfigReplaced
   /** Longest commit of the MDS's store. */
   readonly metaLatencyMaxMs?: number
-  /** Volumes are taken over all the time. */
-  readonly isRestless?: boolean
+  /** Led again and again, as long as there are faults. */
+  readonly scenario?: BlockScenario
 }
 
 const SERVER_COUNT = 5
@@ -88,6 +89,7 @@ export class BlockCluster implements System {
   readonly #model: BlockModel
   readonly #blockClients: BlockClients
   readonly #operator: BlockOperator
+  readonly #scenarios: BlockScenarios | null
   readonly #zoneCount: number
   readonly #lives = new Map<SimHost, Life>()
   readonly #marks = new DurableMarks()
@@ -153,13 +155,29 @@ export class BlockCluster implements System {
       copysets: COPYSET_COUNT,
       servers: SERVER_COUNT,
       expires: this.#config.mds.trashExpiryMs < 1_000_000,
-      isRestless: options.isRestless === true,
     })
+    this.#scenarios = this.#scenariosOf(options.scenario, network)
     this.actions = {
       changeMembership: () => {},
       transferLeader: () => this.#transferSomeLeader(),
       sendSnapshot: () => this.#sendSomeSnapshot(),
     }
+  }
+
+  #scenariosOf(scenario: BlockScenario | undefined, network: SimNetwork): BlockScenarios | null {
+    if (scenario === undefined) return null
+    return new BlockScenarios({
+      scenario,
+      world: this.#world,
+      network,
+      random: this.#world.random.fork('scenarios'),
+      model: this.#model,
+      clients: this.#blockClients,
+      servers: this.#servers,
+      clientHosts: this.#clientHosts,
+      mdsHost: this.#mdsHost,
+      replicas: () => this.#replicas(),
+    })
   }
 
   start(): void {
@@ -175,6 +193,7 @@ export class BlockCluster implements System {
       this.#operator.run(client).catch((error: unknown) => this.#wrong(this.#operatorHost, error))
     })
     this.#compareLater()
+    this.#scenarios?.start()
   }
 
   #begin(host: SimHost, main: (env: Env) => Promise<void>): void {
@@ -252,7 +271,10 @@ export class BlockCluster implements System {
   }
 
   #wrong(host: SimHost, error: unknown): void {
-    this.#world.fail(`${host.name}: ${error instanceof Error ? error.message : error}`, error)
+    this.#world.fail(
+      `${host.name}: ${error instanceof Error ? error.message : String(error)}`,
+      error,
+    )
   }
 
   #replaceDisk(host: SimHost): void {
@@ -309,6 +331,12 @@ export class BlockCluster implements System {
     }
   }
 
+  *#replicas(): Iterable<readonly [SimHost, Replica]> {
+    for (const [host, life] of this.#alive()) {
+      for (const replica of life.server.host.replicas()) yield [host, replica]
+    }
+  }
+
   #compareLater(): void {
     this.#world.after(COMPARE_US, 'compare', () => {
       for (const [host, life] of this.#alive()) {
@@ -358,6 +386,7 @@ export class BlockCluster implements System {
   repair(): void {
     if (this.#repairing) return
     this.#repairing = true
+    this.#scenarios?.stop()
     this.#operator.makePeace()
     this.#replaceBadDisks()
   }

@@ -136,6 +136,10 @@ export class BlockModel {
     return register
   }
 
+  registersOf(volume: VolumeModel): Register[] {
+    return [...this.#registers.values()].filter(({ of }) => of === volume)
+  }
+
   isGone(key: string): boolean {
     const register = this.#registers.get(key)
     return register === undefined || register.of.state === 'gone' || register.of.mayGo

@@ -31,15 +31,12 @@ export interface BlockOperatorOptions {
   readonly servers: number
   /** Whether the recycle bin lets go of volumes by itself within a run. */
   readonly expires: boolean
-  /** Hardly does anything but have volumes taken over, and that often. */
-  readonly isRestless: boolean
 }
 
 const VOLUMES_MIN = 2
 const VOLUMES_MAX = 4
 const POLL_US = 200_000
 const GAP_US = { min: 100_000, max: 1_500_000 }
-const RESTLESS_GAP_US = { min: 50_000, max: 400_000 }
 const REPLICAS = 3
 
 /** Ids of the chunks of a volume that is in use, as `[first, last]`. */
@@ -91,8 +88,7 @@ export class BlockOperator {
   async run(client: LemnisClient): Promise<void> {
     await this.#setUp(client)
     while (!this.#peace) {
-      const { min, max } = this.#options.isRestless ? RESTLESS_GAP_US : GAP_US
-      await this.#sleep(this.#random.between(min, max))
+      await this.#sleep(this.#random.between(GAP_US.min, GAP_US.max))
       await this.#refresh(client)
       if (!this.#peace) await this.#act(client)
     }
@@ -135,7 +131,7 @@ export class BlockOperator {
     const dice = this.#random.below(20)
     if (live.length < VOLUMES_MIN) return this.#create(client)
     const volume = this.#random.pick(live)
-    if (dice < (this.#options.isRestless ? 16 : 7)) clients.takeOver(volume)
+    if (dice < 7) clients.takeOver(volume)
     else if (dice < 10) await this.#grow(client, volume)
     else if (dice < 12 && live.length < VOLUMES_MAX) await this.#create(client)
     else if (dice < 15) await this.#delete(client, volume)

@@ -69,8 +69,7 @@ function kvOptions(name: string | null): RunOptions {
 function blockOptions(name: string | null): RunOptions {
   if (name === null) return { make: (world, network) => new BlockCluster(world, network) }
   const canary = must(blockCanaryOf(name), `a canary of the name ${name}`)
-  const { name: bug, kinds: faultKinds, config = {}, isRestless = false, metaLatencyMaxMs } = canary
-  const latency = metaLatencyMaxMs === undefined ? {} : { metaLatencyMaxMs }
-  const options = { bugs: new Set([bug]), faultKinds, config, isRestless, ...latency }
+  const { name: bug, kinds: faultKinds, ...settings } = canary
+  const options = { ...settings, bugs: new Set([bug]), faultKinds }
   return { storm: true, make: (world, network) => new BlockCluster(world, network, options) }
 }

@@ -1,11 +1,13 @@
 // Owns the list of planted bugs and the weather in which each shows: kinds of faults that lead to it,
-// struck more often than in ordinary runs. Every one must be caught within a bounded number of seeds;
-// one that is not means that a checker or a fault has gone blind.
+// struck more often than in ordinary runs, or a scenario where chance would take too long.
+// Every one must be caught within a bounded number of seeds; one that is not means that a checker or a
+// fault has gone blind.
 
 import { KIB } from '../base/units.ts'
 import type { HostConfig } from '../copyset/config.ts'
 import type { BlockBug } from './block-cluster.ts'
 import type { BlockConfigReplaced } from './block-config.ts'
+import type { BlockScenario } from './block-scenarios.ts'
 import type { ClusterBug } from './cluster.ts'
 import type { FaultKind } from './faults.ts'
 
@@ -48,7 +50,7 @@ export interface BlockCanary {
   readonly kinds: readonly FaultKind[]
   readonly config?: BlockConfigReplaced
   /** See BlockClusterOptions. */
-  readonly isRestless?: boolean
+  readonly scenario?: BlockScenario
   readonly metaLatencyMaxMs?: number
 }
 
@@ -75,6 +77,8 @@ export const BLOCK_CANARIES: readonly BlockCanary[] = [
     kinds: ['crash', 'power-loss-of-all'],
     metaLatencyMaxMs: 400,
   },
+  { name: 'epoch-before-propose-only', kinds: [], scenario: 'fence-not-applied' },
+  { name: 'no-attempt-check', kinds: [], scenario: 'late-writes' },
 ]
 
 /** Every planted bug, with the system in which it is planted. */

@@ -79,6 +79,7 @@ class Dev {
 
   async end(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#process as ChildProcess
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
     const gone = once(child, 'exit')
     child.kill(signal)
     await gone
