@@ -21,7 +21,7 @@ const { values } = parseArgs({
 })
 const MIB = 1024 * 1024
 const STEP_BYTES = MIB
-const SMALL_MIB = values.short ? 384 : 1024
+const SMALL_MIB = values.short ? 640 : 1024
 const CAPACITY_MIB = values.short ? 160 : 640
 /** A write that has not ended after this long waits. */
 const WAITING_MS = 3000
@@ -211,10 +211,13 @@ function unmount(directory: string): void {
   rmSync(`${directory}.img`, { force: true })
 }
 
-/** The reserve holds the log, whose every way out of a full disk needs it, and what is in memory. */
+/**
+ * The reserve holds the log, whose every way out of a full disk needs it, what is in memory, and what
+ * others write here until they have heard that this disk is full: about two heartbeats.
+ */
 const SMALL_SETTINGS = [
   'chunkstore.capacityBytes=0B',
-  'chunkstore.reserveBytes=128MiB',
+  'chunkstore.reserveBytes=320MiB',
   'raftlog.segmentsPinned=3',
   'copyset.checkpointBytes=8MiB',
   // Spare files would be a large part of so small a file system.
