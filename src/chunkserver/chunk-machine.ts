@@ -9,13 +9,7 @@ import { LemnisError } from '../base/errors.ts'
 import type { ChunkStore } from '../chunkstore/chunk-store.ts'
 import type { ReplicaChunks } from '../chunkstore/replica-chunks.ts'
 import type { Replica } from '../copyset/replica.ts'
-import type {
-  Machines,
-  SnapshotItem,
-  SnapshotSink,
-  SnapshotSource,
-  StateMachine,
-} from '../copyset/state-machine.ts'
+import type { Machines, StateMachine } from '../copyset/state-machine.ts'
 import { type ChunkOutcome, encodeChunkOutcome } from '../format/chunk-outcome.ts'
 import {
   BLOCK_BYTES,
@@ -24,6 +18,7 @@ import {
   chunkRequestBytes,
   decodeChunkRequest,
 } from '../format/chunk-request.ts'
+import type { SnapshotItem, SnapshotSink, SnapshotSource } from '../raft/snapshot.ts'
 import type { Entry } from '../raft/types.ts'
 import type { ChunkserverBug } from './config.ts'
 

@@ -1,7 +1,8 @@
-// Owns the limits of volumes (I/Os and bytes a second) as this chunkserver checks them: token buckets
-// that refuse, with the time after which it fits. Clients keep the limits themselves and never come
+// Owns the limits of volumes (I/Os and bytes a second) as this chunkserver checks them: rates with a
+// burst that refuse, with the time after which it fits. Clients keep the limits themselves and never come
 // here; this holds against one that does not.
 
+import { RateLimit } from '../base/rate.ts'
 import type { Clock } from '../env/clock.ts'
 
 export interface VolumeLimit {
@@ -11,32 +12,10 @@ export interface VolumeLimit {
   readonly bytesPerSecondMax: number
 }
 
-class Bucket {
-  readonly perMs: number
-  readonly #burstMs: number
-  /** When everything taken so far has been paid for. */
-  #paidUntilMs = Number.NEGATIVE_INFINITY
-
-  constructor(perSecond: number, burstMs: number) {
-    this.perMs = perSecond / 1000
-    this.#burstMs = burstMs
-  }
-
-  /** 0 when there is room, else after how many milliseconds there will be. */
-  waitMs(nowMs: number): number {
-    return Math.max(0, this.#paidUntilMs - nowMs)
-  }
-
-  take(count: number, nowMs: number): void {
-    const from = Math.max(this.#paidUntilMs, nowMs - this.#burstMs)
-    this.#paidUntilMs = from + count / this.perMs
-  }
-}
-
 interface Limited {
   readonly limit: VolumeLimit
-  readonly ios: Bucket | null
-  readonly bytes: Bucket | null
+  readonly ios: RateLimit | null
+  readonly bytes: RateLimit | null
 }
 
 export class VolumeLimits {
@@ -49,7 +28,7 @@ export class VolumeLimits {
     this.#burstMs = burstMs
   }
 
-  /** All volumes that have limits; what is left out has none. Buckets of unchanged limits stay as full. */
+  /** All volumes that have limits; what is left out has none. What was saved up of unchanged limits stays. */
   set(limits: readonly VolumeLimit[]): void {
     const volumes = new Map<number, Limited>()
     for (const limit of limits) {
@@ -63,9 +42,9 @@ export class VolumeLimits {
   }
 
   #limited(limit: VolumeLimit): Limited {
-    const bucket = (perSecond: number): Bucket | null =>
-      perSecond > 0 ? new Bucket(perSecond, this.#burstMs) : null
-    return { limit, ios: bucket(limit.iopsMax), bytes: bucket(limit.bytesPerSecondMax) }
+    const rate = (perSecond: number): RateLimit | null =>
+      perSecond > 0 ? new RateLimit(perSecond, this.#burstMs) : null
+    return { limit, ios: rate(limit.iopsMax), bytes: rate(limit.bytesPerSecondMax) }
   }
 
   /** Takes one I/O of so many bytes: 0, or after how many milliseconds to come back. */

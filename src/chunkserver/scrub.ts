@@ -4,15 +4,15 @@
 // of service and rebuilt. Invariant: what only looks different because writes go on is never acted on.
 
 import { asLemnisError, LemnisError } from '../base/errors.ts'
+import { RateLimit } from '../base/rate.ts'
 import type { ChunkDigest } from '../chunkstore/types.ts'
 import type { CopysetHost } from '../copyset/host.ts'
-import { RateLimit } from '../copyset/rate.ts'
 import type { Replica } from '../copyset/replica.ts'
 import { type GroupId, type HostId, hostOf } from '../copyset/replica-id.ts'
 import type { Env } from '../env/env.ts'
 import type { ReplyOf, RequestOf } from '../format/control/call.ts'
 import { LIST_CHUNKS, REPAIR_CHUNK } from '../format/control/chunkserver.ts'
-import type { ScrubReport } from '../format/control/parts.ts'
+import { NO_SCRUB, type ScrubReport } from '../format/control/parts.ts'
 import type { Observer } from '../observe/observe.ts'
 import { askControl, serveControl } from '../rpc/control.ts'
 import type { RpcServer } from '../rpc/server.ts'
@@ -42,15 +42,7 @@ type Report = { -readonly [K in keyof ScrubReport]: ScrubReport[K] }
 export class Scrub {
   readonly #options: ScrubOptions
   readonly #rate: RateLimit
-  readonly #report: Report = {
-    state: 'idle',
-    startedMs: 0,
-    finishedMs: 0,
-    chunksDone: 0,
-    chunksTotal: 0,
-    badBlocks: 0,
-    repairedBlocks: 0,
-  }
+  readonly #report: Report = { ...NO_SCRUB }
   #running: Promise<void> = Promise.resolve()
   #closed = false
 

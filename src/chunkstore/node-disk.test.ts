@@ -11,6 +11,7 @@ import type { Env } from '../env/env.ts'
 import { SILENT } from '../observe/observe.ts'
 import type { NodeDisk } from '../platform/disk.ts'
 import { nodeEnv } from '../platform/env.ts'
+import { TRANSFER_END } from '../raft/snapshot.ts'
 import { ChunkStore } from './chunk-store.ts'
 import { chunkStoreConfig } from './config.ts'
 import { blockAt } from './layout.ts'
@@ -27,7 +28,6 @@ import {
   writeOf,
 } from './testing/chunk-rig.ts'
 import { Twin } from './testing/twin.ts'
-import { TRANSFER_END } from './transfer-source.ts'
 
 const opened: { readonly root: string; readonly env: Env }[] = []
 

@@ -8,6 +8,7 @@ import { EMPTY, viewOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { writeU53 } from '../base/u53.ts'
 import { BLOCK_BYTES, type ChunkRequest } from '../format/chunk-request.ts'
+import type { SnapshotItem, SnapshotSink, SnapshotSource } from '../raft/snapshot.ts'
 import { type Chunk, chunkOf } from './chunk.ts'
 import type { ChunkFile } from './chunk-file.ts'
 import { type ChunkPicture, Digests, digestOf, loadPages, takePicture } from './digests.ts'
@@ -28,9 +29,6 @@ import type {
   Extent,
   FoundBlocks,
   ReplicaUsage,
-  StateItem,
-  StateSink,
-  StateSource,
 } from './types.ts'
 import { Volumes } from './volumes.ts'
 
@@ -289,12 +287,12 @@ export class ReplicaChunks implements Mergeable {
 
   // --- transfers
 
-  snapshot(): StateSource {
+  snapshot(): SnapshotSource {
     return new TransferSource(this.#parts, this.state, this.#reads)
   }
 
   /** Begins to replace this replica's state by a peer's; an earlier transfer ends. */
-  async receive(index: number, items: readonly StateItem[]): Promise<StateSink> {
+  async receive(index: number, items: readonly SnapshotItem[]): Promise<SnapshotSink> {
     checkItems(items)
     await this.#sink?.abort()
     this.#sink = new TransferSink(this.#parts, this.#sinkHost(), index, items)
@@ -398,7 +396,7 @@ export class ReplicaChunks implements Mergeable {
   }
 }
 
-function checkItems(items: readonly StateItem[]): void {
+function checkItems(items: readonly SnapshotItem[]): void {
   const known = new Set<number>()
   for (const { id } of items) {
     if (known.has(id)) throw new LemnisError('CORRUPT', { what: 'list of items', item: id })

@@ -7,6 +7,12 @@ import { assert, must } from '../base/assert.ts'
 import { concat, EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { CHUNK_BLOCKS } from '../format/chunk-request.ts'
+import {
+  HAVE_BYTES_MAX,
+  type SnapshotItem,
+  type SnapshotSink,
+  TRANSFER_END,
+} from '../raft/snapshot.ts'
 import { HeldPages } from './block-reader.ts'
 import { BlockSet } from './block-set.ts'
 import { Chunk, type Layer, type LayerFile } from './chunk.ts'
@@ -20,12 +26,8 @@ import {
   encodeHave,
   type StateRow,
 } from './transfer-codec.ts'
-import { TRANSFER_END, VOLUMES_ITEM } from './transfer-source.ts'
-import type { StateItem, StateSink } from './types.ts'
+import { VOLUMES_ITEM } from './transfer-source.ts'
 import { Volumes } from './volumes.ts'
-
-/** What a receiver may say of a chunk (HAVE_BYTES_MAX of the copyset's transfers). */
-const HAVE_BYTES_MAX = 1024 * 1024
 
 /** Layers that an interrupted transfer has brought of a chunk. */
 export interface Leftover {
@@ -67,19 +69,19 @@ interface Incoming {
   seenIndex: number
 }
 
-export class TransferSink implements StateSink {
-  readonly wanted: readonly StateItem[]
+export class TransferSink implements SnapshotSink {
+  readonly wanted: readonly SnapshotItem[]
   readonly #parts: StoreParts
   readonly #host: SinkHost
   readonly #index: number
-  readonly #items: readonly StateItem[]
+  readonly #items: readonly SnapshotItem[]
   readonly #incoming = new Map<number, Incoming>()
   readonly #gone = new Map<number, number>()
   readonly #volumeParts: Uint8Array[] = []
   #settledIndex: number
   #ended = false
 
-  constructor(parts: StoreParts, host: SinkHost, index: number, items: readonly StateItem[]) {
+  constructor(parts: StoreParts, host: SinkHost, index: number, items: readonly SnapshotItem[]) {
     this.#parts = parts
     this.#host = host
     this.#index = index

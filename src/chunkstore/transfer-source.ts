@@ -5,6 +5,12 @@
 
 import { LemnisError } from '../base/errors.ts'
 import { BLOCK_BYTES, CHUNK_BLOCKS } from '../format/chunk-request.ts'
+import {
+  type SnapshotItem,
+  type SnapshotPiece,
+  type SnapshotSource,
+  TRANSFER_END,
+} from '../raft/snapshot.ts'
 import { HeldPages, type Located } from './block-reader.ts'
 import type { BlockSet } from './block-set.ts'
 import { type Chunk, holderOf, type Layer, layerData } from './chunk.ts'
@@ -19,11 +25,10 @@ import {
   decodeHave,
   encodePiece,
 } from './transfer-codec.ts'
-import type { FoundBlock, StateItem, StatePiece, StateSource } from './types.ts'
+import type { FoundBlock } from './types.ts'
 
 /** The item of the volumes; chunks have ids from 1 on. */
 export const VOLUMES_ITEM = 0
-export const TRANSFER_END = -1
 
 /** Blocks looked at for one piece when nothing of them differs. */
 const SCAN_BLOCKS_MAX = 4 * CHUNK_BLOCKS
@@ -44,9 +49,9 @@ interface Outgoing {
   readonly candidates: readonly (readonly Candidate[])[]
 }
 
-export class TransferSource implements StateSource {
+export class TransferSource implements SnapshotSource {
   readonly index: number
-  readonly items: readonly StateItem[]
+  readonly items: readonly SnapshotItem[]
   readonly #parts: StoreParts
   readonly #state: ReplicaState
   readonly #reads: Reads
@@ -60,14 +65,19 @@ export class TransferSource implements StateSource {
     this.index = state.appliedIndex
     this.#volumes = state.volumes.encode()
     const { version } = state.volumes
-    const items: StateItem[] = [{ id: VOLUMES_ITEM, version, bytes: this.#volumes.byteLength }]
+    const items: SnapshotItem[] = [{ id: VOLUMES_ITEM, version, bytes: this.#volumes.byteLength }]
     for (const chunk of state.chunks()) {
       items.push({ id: chunk.id, version: chunk.version, bytes: chunk.usedBytes })
     }
     this.items = items
   }
 
-  async read(id: number, cursor: number, bytesMax: number, have: Uint8Array): Promise<StatePiece> {
+  async read(
+    id: number,
+    cursor: number,
+    bytesMax: number,
+    have: Uint8Array,
+  ): Promise<SnapshotPiece> {
     if (id === VOLUMES_ITEM) return this.#readVolumes(cursor, bytesMax)
     if (cursor === 0) {
       const chunk = this.#state.chunk(id)
@@ -85,7 +95,7 @@ export class TransferSource implements StateSource {
     return { bytes: encodePiece(row, 0, records), next }
   }
 
-  #readVolumes(cursor: number, bytesMax: number): StatePiece {
+  #readVolumes(cursor: number, bytesMax: number): SnapshotPiece {
     const end = Math.min(this.#volumes.byteLength, cursor + Math.max(1, bytesMax))
     const isLast = end === this.#volumes.byteLength
     return { bytes: this.#volumes.slice(cursor, end), next: isLast ? TRANSFER_END : end }

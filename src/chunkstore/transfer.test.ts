@@ -6,6 +6,7 @@ import { must } from '../base/assert.ts'
 import { LemnisError } from '../base/errors.ts'
 import { Prng } from '../base/prng.ts'
 import { BLOCK_BYTES } from '../format/chunk-request.ts'
+import { type SnapshotSink, type SnapshotSource, TRANSFER_END } from '../raft/snapshot.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
 import type { ChunkStore } from './chunk-store.ts'
@@ -32,8 +33,6 @@ import {
 } from './testing/chunk-rig.ts'
 import { Twin } from './testing/twin.ts'
 import { decodePiece } from './transfer-codec.ts'
-import { TRANSFER_END } from './transfer-source.ts'
-import type { StateSink, StateSource } from './types.ts'
 
 interface Host {
   readonly rig: Rig
@@ -58,8 +57,8 @@ interface Sent {
 
 /** Sends all wanted items; stops early after `piecesMax` pieces. */
 async function send(
-  source: StateSource,
-  sink: StateSink,
+  source: SnapshotSource,
+  sink: SnapshotSink,
   between: () => Promise<void> | void = () => {},
   bytesMax = 5 * BLOCK_BYTES,
   piecesMax = Number.POSITIVE_INFINITY,

@@ -94,32 +94,3 @@ export interface ChunkUsage {
   readonly repairedBlocks: number
   readonly dirtyBytes: number
 }
-
-// Transfers, as src/copyset/state-machine.ts has them; that folder is above this one.
-
-export interface StateItem {
-  readonly id: number
-  readonly version: number
-  readonly bytes: number
-}
-
-export interface StatePiece {
-  readonly bytes: Uint8Array
-  readonly next: number
-}
-
-export interface StateSource {
-  readonly index: number
-  readonly items: readonly StateItem[]
-  read(id: number, cursor: number, bytesMax: number, have: Uint8Array): Promise<StatePiece>
-  close(): void
-}
-
-export interface StateSink {
-  readonly wanted: readonly StateItem[]
-  resumeAt(id: number): number
-  have(id: number): Promise<Uint8Array>
-  write(id: number, cursor: number, bytes: Uint8Array, next: number): Promise<void>
-  finish(mark: Uint8Array): Promise<void>
-  abort(): Promise<void>
-}

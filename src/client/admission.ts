@@ -5,6 +5,7 @@
 
 import { assert } from '../base/assert.ts'
 import type { LemnisError } from '../base/errors.ts'
+import { RateLimit } from '../base/rate.ts'
 import type { Clock, Timer } from '../env/clock.ts'
 import type { ClientConfig } from './config.ts'
 
@@ -15,31 +16,6 @@ export interface Entrant {
   admitted(): void
   /** Instead of admitted(). */
   refused(error: LemnisError): void
-}
-
-/**
- * A rate with saved-up burst, as the time until which everything taken has been paid for (the virtual
- * scheduling form of the generic cell rate algorithm, ITU-T I.371). A large take is let through and
- * paid for afterwards, so that any size passes.
- */
-export class RateLimit {
-  readonly perSecond: number
-  readonly #burstMs: number
-  #paidUntilMs = Number.NEGATIVE_INFINITY
-
-  constructor(perSecond: number, burstMs: number) {
-    this.perSecond = perSecond
-    this.#burstMs = burstMs
-  }
-
-  waitMs(nowMs: number): number {
-    return Math.max(0, this.#paidUntilMs - nowMs)
-  }
-
-  take(count: number, nowMs: number): void {
-    const fromMs = Math.max(this.#paidUntilMs, nowMs - this.#burstMs)
-    this.#paidUntilMs = fromMs + (count * 1000) / this.perSecond
-  }
 }
 
 export class Admission {

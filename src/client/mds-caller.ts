@@ -26,7 +26,7 @@ export interface AskOptions {
   /** Answered twice as well as once. */
   readonly isRepeatable: boolean
   readonly patienceMs: number
-  /** Asked before each repetition; false gives up. */
+  /** Asked before each further round over the addresses; false gives up. */
   readonly isWanted?: () => boolean
 }
 
@@ -52,6 +52,11 @@ export class MdsCaller {
     this.#clients = addresses.map((address) => new RpcClient(env, observer, address, rpc, name))
   }
 
+  /** Some MDS has answered since the start, if only to refuse. */
+  get wasAnswered(): boolean {
+    return this.#clients.some((client) => client.peerName !== '')
+  }
+
   /** One answer, or the last error when patience is over. */
   async ask<C extends ControlCall>(
     call: C,
@@ -72,7 +77,8 @@ export class MdsCaller {
         if (this.#current === asked) this.#current = (asked + 1) % this.#clients.length
         const pauseMs = this.#pauseMs(tries)
         const isLate = this.#clock.monotonicMs() + pauseMs >= untilMs
-        if (isLate || options.isWanted?.() === false) throw error
+        const isRoundOver = tries % this.#clients.length === 0
+        if (isLate || (isRoundOver && options.isWanted?.() === false)) throw error
         await this.#pause(pauseMs)
       }
     }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { EMPTY } from '../base/bytes.ts'
+import { type SnapshotSink, TRANSFER_END } from '../raft/snapshot.ts'
 import type { ReplicaId } from '../raft/types.ts'
 import { Receptions } from './reception.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
-import { type SnapshotSink, TRANSFER_END } from './state-machine.ts'
 import {
   decodeTransferId,
   encodeBegin,

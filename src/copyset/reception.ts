@@ -4,9 +4,9 @@
 import { assert } from '../base/assert.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
+import { HAVE_BYTES_MAX, type SnapshotItem, type SnapshotSink } from '../raft/snapshot.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
-import { HAVE_BYTES_MAX, type SnapshotItem, type SnapshotSink } from './state-machine.ts'
 import {
   decodeBegin,
   decodeFinish,

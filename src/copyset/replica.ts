@@ -10,6 +10,7 @@ import { asLemnisError, LemnisError } from '../base/errors.ts'
 import type { Env } from '../env/env.ts'
 import { membersOf } from '../raft/configuration.ts'
 import { RaftNode, type RaftStatus } from '../raft/node.ts'
+import type { SnapshotSink } from '../raft/snapshot.ts'
 import type {
   ConfigChangeStep,
   Configuration,
@@ -28,7 +29,7 @@ import type { RaftLog } from '../raftlog/raftlog.ts'
 import type { HostConfig } from './config.ts'
 import { encodeMark } from './mark-codec.ts'
 import { BIRTH, type GroupId } from './replica-id.ts'
-import type { SnapshotSink, StateMachine } from './state-machine.ts'
+import type { StateMachine } from './state-machine.ts'
 import { type ProposeDone, type ReadDone, Waiters } from './waiters.ts'
 import type { BatchedMessage } from './wire.ts'
 

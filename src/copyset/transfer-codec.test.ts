@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { LemnisError } from '../base/errors.ts'
+import { TRANSFER_END } from '../raft/snapshot.ts'
 import type { ReplicaId } from '../raft/types.ts'
 import { decodeMark, encodeMark } from './mark-codec.ts'
 import type { GroupId } from './replica-id.ts'
-import { TRANSFER_END } from './state-machine.ts'
 import {
   decodeBegin,
   decodeCreate,

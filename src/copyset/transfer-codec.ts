@@ -5,10 +5,10 @@
 import { viewOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { readU53, writeU53 } from '../base/u53.ts'
+import { type SnapshotItem, TRANSFER_END } from '../raft/snapshot.ts'
 import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
 import { decodeMark, encodeMark } from './mark-codec.ts'
 import type { GroupId } from './replica-id.ts'
-import { type SnapshotItem, TRANSFER_END } from './state-machine.ts'
 
 const U53_BYTES = 8
 

@@ -5,16 +5,16 @@
 
 import { assert } from '../base/assert.ts'
 import { asLemnisError, LemnisError } from '../base/errors.ts'
+import { RateLimit } from '../base/rate.ts'
 import type { Env } from '../env/env.ts'
 import { METHODS } from '../format/methods.ts'
 import type { Observer } from '../observe/observe.ts'
+import { HAVE_BYTES_MAX, type SnapshotSource, TRANSFER_END } from '../raft/snapshot.ts'
 import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import type { HostConfig } from './config.ts'
-import { RateLimit } from './rate.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
-import { HAVE_BYTES_MAX, type SnapshotSource, TRANSFER_END } from './state-machine.ts'
 import {
   decodeTransferId,
   decodeWanted,

@@ -4,7 +4,7 @@
 
 import type { ReplyOf, RequestOf } from '../format/control/call.ts'
 import type { LIST_COPYSETS, LOCATE_COPYSETS } from '../format/control/mds.ts'
-import type { Chunkserver, Copyset, Member } from '../format/control/parts.ts'
+import { type Chunkserver, type Copyset, type Member, NO_SCRUB } from '../format/control/parts.ts'
 import type {
   ChunkserverRecord,
   CopysetRecord,
@@ -27,15 +27,6 @@ const NO_DISK = {
   writeP99Us: 0,
 } as const
 const NO_IO = { reads: 0, writes: 0, readBytes: 0, writtenBytes: 0 } as const
-const NO_SCRUB = {
-  state: 'idle',
-  startedMs: 0,
-  finishedMs: 0,
-  chunksDone: 0,
-  chunksTotal: 0,
-  badBlocks: 0,
-  repairedBlocks: 0,
-} as const
 
 export class Answers {
   readonly #topology: Topology

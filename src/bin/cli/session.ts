@@ -1,8 +1,10 @@
 // Owns what a command asks: the metadata servers of its cluster, in turn until one answers, and single
 // servers by address. Connections are made when first used and closed with the session.
 
-import { LemnisError } from '../../base/errors.ts'
+import { type ErrorCode, LemnisError } from '../../base/errors.ts'
 import { Scope } from '../../base/scope.ts'
+import { clientConfig } from '../../client/config.ts'
+import { MdsCaller } from '../../client/mds-caller.ts'
 import type { ControlCall, ReplyOf, RequestOf } from '../../format/control/call.ts'
 import { SILENT } from '../../observe/observe.ts'
 import { nodeEnv } from '../../platform/env.ts'
@@ -15,32 +17,45 @@ import type { Io } from './io.ts'
 /** Enough for an MDS that is busy; a person who waits longer asks what is wrong. */
 const BUDGET_MS = 10_000
 
+const UNREACHED: ReadonlySet<ErrorCode> = new Set([
+  'DISCONNECTED',
+  'NOT_LEADER',
+  'DEADLINE_EXCEEDED',
+])
+
 export class Session {
   readonly env = nodeEnv('/')
   readonly io: Io
   readonly mdsAddresses: readonly string[]
   readonly #clients = new Map<string, RpcClient>()
   readonly #scope = new Scope()
+  #mds: MdsCaller | null = null
 
   constructor(io: Io, mdsAddresses: readonly string[]) {
     this.io = io
     this.mdsAddresses = mdsAddresses
   }
 
-  /** Asks the MDS. */
+  /**
+   * Asks the MDS that leads. Waits for one that comes back or is being elected if some MDS answers;
+   * where none ever did, one round over the addresses is enough to say so.
+   */
   async ask<C extends ControlCall>(call: C, request: RequestOf<C>): Promise<ReplyOf<C>> {
-    let last: LemnisError | null = null
-    for (const address of this.mdsAddresses) {
-      try {
-        return await this.askAt(address, call, request)
-      } catch (error) {
-        if (!(error instanceof LemnisError) || !this.#didNothing(address, error)) throw error
-        last = error
-      }
+    const mds = (this.#mds ??= this.own(this.#connectMds()))
+    const isWanted = (): boolean => mds.wasAnswered
+    try {
+      return await mds.ask(call, request, { isRepeatable: false, patienceMs: BUDGET_MS, isWanted })
+    } catch (error) {
+      if (!(error instanceof LemnisError) || !UNREACHED.has(error.code)) throw error
+      if (mds.wasAnswered && error.code !== 'NOT_LEADER') throw error
+      throw this.#unreachable(error.code)
     }
+  }
+
+  #unreachable(code: ErrorCode): CommandError {
     const where = this.mdsAddresses.join(', ')
-    const why = last?.code === 'NOT_LEADER' ? 'there is no leader yet' : 'nothing answers there'
-    throw new CommandError(
+    const why = code === 'NOT_LEADER' ? 'there is no leader yet' : 'nothing answers there'
+    return new CommandError(
       `The metadata server at ${where} could not be asked: ${why}. Nothing was changed.`,
       'Start a cluster on this machine by `lemnis dev`, or name yours by --mds or LEMNIS_MDS.',
     )
@@ -55,15 +70,14 @@ export class Session {
     return askControl(this.#client(address), call, request, budgetMs)
   }
 
-  /** The server surely did nothing with the request, so that another one may be asked. */
-  #didNothing(address: string, { code }: LemnisError): boolean {
-    const neverSent = this.#client(address).peerName === ''
-    return code === 'NOT_LEADER' || (neverSent && code !== 'VERSION_MISMATCH')
-  }
-
   /** Closes `thing` with the session. */
   own<T extends { close(): Promise<void> | void }>(thing: T): T {
     return this.#scope.own(thing)
+  }
+
+  #connectMds(): MdsCaller {
+    const config = clientConfig({ mdsTimeoutMs: BUDGET_MS })
+    return new MdsCaller(this.env, SILENT, this.mdsAddresses, rpcConfig(), config, 'cli')
   }
 
   #client(address: string): RpcClient {

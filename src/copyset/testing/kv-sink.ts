@@ -7,7 +7,7 @@ import { assert, must } from '../../base/assert.ts'
 import { EMPTY } from '../../base/bytes.ts'
 import { LemnisError } from '../../base/errors.ts'
 import type { DiskFile } from '../../env/disk.ts'
-import { type SnapshotItem, type SnapshotSink, TRANSFER_END } from '../state-machine.ts'
+import { type SnapshotItem, type SnapshotSink, TRANSFER_END } from '../../raft/snapshot.ts'
 import type { KvBucket } from './kv-bucket.ts'
 import type { KvFiles } from './kv-files.ts'
 

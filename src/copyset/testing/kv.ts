@@ -10,14 +10,14 @@ import type { Crc32c } from '../../base/crc32c.ts'
 import { LemnisError } from '../../base/errors.ts'
 import { writeU53 } from '../../base/u53.ts'
 import type { Env } from '../../env/env.ts'
-import type { Entry } from '../../raft/types.ts'
 import {
   type SnapshotItem,
   type SnapshotSink,
   type SnapshotSource,
-  type StateMachine,
   TRANSFER_END,
-} from '../state-machine.ts'
+} from '../../raft/snapshot.ts'
+import type { Entry } from '../../raft/types.ts'
+import type { StateMachine } from '../state-machine.ts'
 import { KvBucket, textOfKey } from './kv-bucket.ts'
 import { decodeCommand, encodeResult, type KvCommand, type KvStatus } from './kv-codec.ts'
 import { KvFiles } from './kv-files.ts'

@@ -112,6 +112,17 @@ export const ScrubReport = Type.Object({
 })
 export type ScrubReport = Static<typeof ScrubReport>
 
+/** Of a chunkserver that has not scrubbed since its start. */
+export const NO_SCRUB: ScrubReport = {
+  state: 'idle',
+  startedMs: 0,
+  finishedMs: 0,
+  chunksDone: 0,
+  chunksTotal: 0,
+  badBlocks: 0,
+  repairedBlocks: 0,
+}
+
 export const Chunkserver = Type.Object({
   id: Id,
   address: Address,
