@@ -21,6 +21,13 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return out
 }
 
+/** As concat() of the two, but without a copy where they lie behind each other in one memory. */
+export function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const isAdjacent = a.buffer === b.buffer && a.byteOffset + a.byteLength === b.byteOffset
+  if (!isAdjacent) return concat([a, b])
+  return new Uint8Array(a.buffer, a.byteOffset, a.byteLength + b.byteLength)
+}
+
 export function bytesEqual(a: Uint8Array, b: Uint8Array): boolean {
   if (a.byteLength !== b.byteLength) return false
   for (let i = 0; i < a.byteLength; i++) if (a[i] !== b[i]) return false

@@ -5,10 +5,9 @@
 // back; what was taken is bounded by the budgets of RPC, host and reads.
 
 import { ByteBudget } from '../base/budget.ts'
-import { EMPTY } from '../base/bytes.ts'
+import { EMPTY, joined } from '../base/bytes.ts'
 import { asLemnisError, type ErrorCode, type ErrorDetail, LemnisError } from '../base/errors.ts'
 import { Histogram } from '../base/histogram.ts'
-import { Slab } from '../base/slab.ts'
 import type { ReplicaChunks } from '../chunkstore/replica-chunks.ts'
 import type { ChunkRead } from '../chunkstore/types.ts'
 import type { CopysetHost } from '../copyset/host.ts'
@@ -55,9 +54,6 @@ export interface ChunkIoOptions {
 const COUNTED: ReadonlySet<ChunkOp> = new Set(['write', 'zero', 'paste'])
 const NOT_A_CHANGE: ReadonlySet<ChunkOp> = new Set(['write', 'read'])
 
-const ENTRY_SLAB_BYTES = 256 * 1024
-const ENTRY_SLAB_ITEM_BYTES_MAX = 16 * 1024
-
 export interface IoCounts {
   readonly reads: number
   readonly writes: number
@@ -68,8 +64,6 @@ export interface IoCounts {
 export class ChunkIo {
   readonly #options: ChunkIoOptions
   readonly #attempts = new Map<GroupId, Attempts>()
-  /** Entries end about when they are written back, one after the other. */
-  readonly #entries = new Slab(ENTRY_SLAB_BYTES, ENTRY_SLAB_ITEM_BYTES_MAX)
   readonly #readBudget: ByteBudget
   readonly #reads: Counter
   readonly #writes: Counter
@@ -216,9 +210,7 @@ export class ChunkIo {
     const refusal = chunksOf(replica).admits(request, this.#isShortOfRoom(replica))
     if (refusal !== null) throw refusal
     const headBytes = chunkRequestBytes(request)
-    const entry = this.#entries.take(headBytes + payload.byteLength)
-    entry.set(call.body.subarray(0, headBytes))
-    entry.set(payload, headBytes)
+    const entry = joined(call.body.subarray(0, headBytes), payload)
     const startedMs = env.clock.monotonicMs()
     host.propose(replica.group, entry, (error, result) => {
       if (error === null) error = refusalOf(result)

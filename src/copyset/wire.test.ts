@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { readVectors } from '../../test/vectors.ts'
-import { bytesOfHex, EMPTY, hexOf } from '../base/bytes.ts'
+import { bytesOfHex, concat, EMPTY, hexOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { Entry, ReplicaId } from '../raft/types.ts'
 import type { GroupId } from './replica-id.ts'
@@ -50,7 +50,7 @@ describe('the batch note', () => {
   const vectors = readVectors('raft-batch.txt')
 
   it.each(Object.entries(MESSAGES))('has golden bytes for %s', (kind, message) => {
-    const { body, payload } = encodeBatch([{ group, message }])
+    const { body, payload } = batchOf([{ group, message }])
     const vector = vectors.get(kind)
     expect(`${hexOf(body)} | ${hexOf(payload)}`.trimEnd()).toBe(vector)
     const [bodyHex, payloadHex] = (vector as string).split('|') as [string, string]
@@ -62,20 +62,20 @@ describe('the batch note', () => {
       group: (group + i) as GroupId,
       message,
     }))
-    const { body, payload } = encodeBatch([...packets, ...packets])
+    const { body, payload } = batchOf([...packets, ...packets])
     expect(payload.byteLength).toBe(10)
     expect(decodeBatch(body, payload)).toEqual([...packets, ...packets])
   })
 
-  it('lends the memory of a single entry as payload', () => {
+  it('lends the memory of the entries as payload', () => {
     const one = entry(12, 'ab')
     const message: BatchedMessage = { ...(MESSAGES.append as object), entries: [one] } as never
-    expect(encodeBatch([{ group, message }]).payload).toBe(one.data)
+    expect(encodeBatch([{ group, message }]).payload[0]).toBe(one.data)
   })
 
   it('refuses every truncation of body and payload', () => {
     const packets = Object.values(MESSAGES).map((message) => ({ group, message }))
-    const { body, payload } = encodeBatch(packets)
+    const { body, payload } = batchOf(packets)
     for (let n = 0; n < body.byteLength; n++) {
       expect(() => decodeBatch(body.subarray(0, n), payload)).toThrow(LemnisError)
     }
@@ -85,7 +85,7 @@ describe('the batch note', () => {
   })
 
   it('answers any bytes by packets or CORRUPT', () => {
-    const { body, payload } = encodeBatch(
+    const { body, payload } = batchOf(
       Object.values(MESSAGES).map((message) => ({ group, message })),
     )
     const change = fc.tuple(fc.nat(body.byteLength - 1), fc.nat(255))
@@ -102,6 +102,12 @@ describe('the batch note', () => {
     )
   })
 })
+
+/** As it arrives. */
+function batchOf(packets: readonly Packet[]): { body: Uint8Array; payload: Uint8Array } {
+  const { body, payload } = encodeBatch(packets)
+  return { body, payload: concat(payload) }
+}
 
 function expectPacketsOrCorrupt(body: Uint8Array, payload: Uint8Array): void {
   try {

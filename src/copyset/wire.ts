@@ -4,7 +4,7 @@
 // Invariant: decode() believes no count or length that the bytes present do not cover.
 
 import { unreachable } from '../base/assert.ts'
-import { concat, EMPTY, viewOf } from '../base/bytes.ts'
+import { EMPTY, viewOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { readU53, writeU53 } from '../base/u53.ts'
 import type { Entry, EntryKind, Message, ReplicaId } from '../raft/types.ts'
@@ -90,8 +90,11 @@ export function packetBytes(message: BatchedMessage): number {
   return ENVELOPE_BYTES + TAIL_BYTES[message.kind] + entries
 }
 
-/** A batch as body and payload. The payload of a single entry is the entry's own memory. */
-export function encodeBatch(packets: readonly Packet[]): { body: Uint8Array; payload: Uint8Array } {
+/** A batch as body and payload, which is the entries' own memory. */
+export function encodeBatch(packets: readonly Packet[]): {
+  body: Uint8Array
+  payload: readonly Uint8Array[]
+} {
   let bytes = COUNT_BYTES
   for (const packet of packets) bytes += packetBytes(packet.message)
   const body = new Uint8Array(bytes)
@@ -108,7 +111,7 @@ export function encodeBatch(packets: readonly Packet[]): { body: Uint8Array; pay
     writeU53(view, at + 28, message.term)
     at = encodeTail(message, view, at + ENVELOPE_BYTES, data)
   }
-  return { body, payload: data.length === 0 ? EMPTY : data.length === 1 ? data[0]! : concat(data) }
+  return { body, payload: data }
 }
 
 function flagOf(message: BatchedMessage): boolean {

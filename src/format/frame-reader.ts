@@ -133,8 +133,13 @@ export class FrameReader {
       if (this.#skipBytes === 0) this.#refuse()
       return null
     }
-    this.#body = this.#bodies.take(bodyBytes)
-    this.#payload = this.#payloads.take(payloadBytes)
+    if (payloadBytes === 0) this.#body = this.#bodies.take(bodyBytes)
+    else {
+      // One piece for both: what keeps them together, as a log entry does, needs no copy (joined()).
+      const piece = this.#payloads.take(bodyBytes + payloadBytes)
+      this.#body = piece.subarray(0, bodyBytes)
+      this.#payload = piece.subarray(bodyBytes)
+    }
     if (bodyBytes > 0) {
       this.#part = 'body'
       return null

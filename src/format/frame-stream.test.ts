@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { vectorsOf } from '../../test/vectors.ts'
-import { bytesEqual, bytesOfHex, concat, EMPTY, hexOf } from '../base/bytes.ts'
+import { bytesEqual, bytesOfHex, concat, EMPTY, hexOf, joined } from '../base/bytes.ts'
 import { crc32cPure } from '../base/crc32c.ts'
 import { FRAME_HEADER_BYTES, FRAME_KINDS, type FrameHeader, type FrameKind } from './frame.ts'
 import { type FrameLimits, FrameReader, type FrameSink, type StreamFault } from './frame-reader.ts'
@@ -278,7 +278,7 @@ describe('a stream of frames', () => {
     expect(parts[3]).toBe(block)
   })
 
-  it('gives large parts memory of their own, and small ones a share of little', () => {
+  it('gives body and payload one piece of memory, a large one of its own', () => {
     const [frame] = readAll(
       write([
         {
@@ -292,8 +292,20 @@ describe('a stream of frames', () => {
       ]),
       [],
     ).frames as [Frame]
-    expect(frame.payload.buffer.byteLength).toBe(64 * 1024)
-    expect(frame.body.buffer.byteLength).toBeLessThanOrEqual(16 * 1024)
+    expect(frame.payload.buffer.byteLength).toBe(24 + 64 * 1024)
+    expect(frame.body.buffer).toBe(frame.payload.buffer)
+    expect(joined(frame.body, frame.payload).buffer).toBe(frame.payload.buffer)
+  })
+
+  it('sends a payload of several parts as one', () => {
+    const writer = new FrameWriter(crc32cPure)
+    const parts = [bytesOfHex('0102'), new Uint8Array(2000).fill(3), EMPTY, bytesOfHex('04')]
+    const whole = concat(parts)
+    const crc = crc32cPure(whole)
+    writer.add('notify', 1, 0, 0, bytesOfHex('aa'), parts, crc)
+    const inParts = concat(writer.take())
+    writer.add('notify', 1, 0, 0, bytesOfHex('aa'), whole, crc)
+    expect(inParts).toEqual(concat(writer.take()))
   })
 
   it('never changes memory that was taken', () => {

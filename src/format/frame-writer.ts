@@ -5,6 +5,16 @@
 import type { Crc32c } from '../base/crc32c.ts'
 import { blankHeader, encodeFrameHeader, FRAME_HEADER_BYTES, type FrameKind } from './frame.ts'
 
+/** What a frame carries: one piece of memory, or several that are sent as if they were one. */
+export type Payload = Uint8Array | readonly Uint8Array[]
+
+export function payloadBytesOf(payload: Payload): number {
+  if (payload instanceof Uint8Array) return payload.byteLength
+  let bytes = 0
+  for (const part of payload) bytes += part.byteLength
+  return bytes
+}
+
 const SLAB_BYTES = 64 * 1024
 
 /** Up to here a copy is cheaper than one more part of a gathered write. */
@@ -43,24 +53,26 @@ export class FrameWriter {
     callId: number,
     budgetMs: number,
     body: Uint8Array,
-    payload: Uint8Array,
+    payload: Payload,
     payloadCrc: number,
   ): void {
+    const payloadBytes = payloadBytesOf(payload)
     const header = this.#header
     header.kind = kind
     header.method = method
     header.callId = callId
     header.budgetMs = budgetMs
     header.bodyBytes = body.byteLength
-    header.payloadBytes = payload.byteLength
+    header.payloadBytes = payloadBytes
     header.payloadCrc = payloadCrc
     header.bodyCrc = body.byteLength === 0 ? 0 : this.#crc32c(body)
     if (this.#at + FRAME_HEADER_BYTES > SLAB_BYTES) this.#nextSlab()
     encodeFrameHeader(header, this.#slab, this.#view, this.#at)
     this.#at += FRAME_HEADER_BYTES
     if (body.byteLength > 0) this.#append(body)
-    if (payload.byteLength > 0) this.#append(payload)
-    this.#pendingBytes += FRAME_HEADER_BYTES + body.byteLength + payload.byteLength
+    if (!(payload instanceof Uint8Array)) for (const part of payload) this.#append(part)
+    else if (payloadBytes > 0) this.#append(payload)
+    this.#pendingBytes += FRAME_HEADER_BYTES + body.byteLength + payloadBytes
     this.#frames++
   }
 

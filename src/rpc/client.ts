@@ -16,6 +16,7 @@ import {
   type Hello,
   SMALL_BODY_BYTES_MAX,
 } from '../format/frame-bodies.ts'
+import { type Payload, payloadBytesOf } from '../format/frame-writer.ts'
 import { agreeOnVersion, SPOKEN } from '../format/version.ts'
 import type { Counter, Observer } from '../observe/observe.ts'
 import type { RpcConfig } from './config.ts'
@@ -153,12 +154,7 @@ export class RpcClient {
    * Sends what nobody answers. False: it was dropped, as there is no connection (one is being made
    * then) or too much is queued. True promises nothing more than that it was queued.
    */
-  notify(
-    method: number,
-    body: Uint8Array,
-    payload: Uint8Array | null,
-    payloadCrc?: number,
-  ): boolean {
+  notify(method: number, body: Uint8Array, payload: Payload | null, payloadCrc?: number): boolean {
     const bytes = payload ?? EMPTY
     if (this.#state !== 'connected') {
       this.connect()
@@ -203,14 +199,14 @@ export class RpcClient {
   }
 
   /** The peer's limits once it has told them, ours before. */
-  #isTooLarge(body: Uint8Array, payload: Uint8Array): boolean {
+  #isTooLarge(body: Uint8Array, payload: Payload): boolean {
     const { bodyBytesMax, payloadBytesMax } = this.#peer ?? this.#config
-    return body.byteLength > bodyBytesMax || payload.byteLength > payloadBytesMax
+    return body.byteLength > bodyBytesMax || payloadBytesOf(payload) > payloadBytesMax
   }
 
-  #hasRoom(body: Uint8Array, payload: Uint8Array): boolean {
+  #hasRoom(body: Uint8Array, payload: Payload): boolean {
     const queuedBytes = this.#unsentBytes + (this.#link?.queuedBytes ?? 0)
-    const bytes = body.byteLength + payload.byteLength
+    const bytes = body.byteLength + payloadBytesOf(payload)
     return queuedBytes + bytes <= this.#config.clientQueuedBytesMax
   }
 
@@ -230,9 +226,13 @@ export class RpcClient {
     this.#link?.send('request', method, call.callId, budgetMs, body, payload, crc)
   }
 
-  #crcOf(payload: Uint8Array, payloadCrc: number | undefined): number {
-    if (payload.byteLength === 0) return 0
-    return payloadCrc ?? this.#env.crc32c(payload)
+  #crcOf(payload: Payload, payloadCrc: number | undefined): number {
+    if (payloadCrc !== undefined) return payloadCrc
+    const { crc32c } = this.#env
+    if (payload instanceof Uint8Array) return payload.byteLength === 0 ? 0 : crc32c(payload)
+    let crc = 0
+    for (const part of payload) crc = crc32c(part, crc)
+    return crc
   }
 
   #sendUnsent(): void {

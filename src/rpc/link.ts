@@ -10,7 +10,7 @@ import type { Env } from '../env/env.ts'
 import type { Address, Connection, ConnectionEvents } from '../env/network.ts'
 import type { FrameHeader, FrameKind } from '../format/frame.ts'
 import { FrameReader, type FrameSink, type StreamFault } from '../format/frame-reader.ts'
-import { FrameWriter } from '../format/frame-writer.ts'
+import { FrameWriter, type Payload } from '../format/frame-writer.ts'
 import type { Counter, Observer } from '../observe/observe.ts'
 import type { RpcConfig } from './config.ts'
 
@@ -148,7 +148,7 @@ export class Link implements ConnectionEvents, FrameSink {
     callId: number,
     budgetMs: number,
     body: Uint8Array,
-    payload: Uint8Array,
+    payload: Payload,
     payloadCrc: number,
   ): void {
     if (this.isOver) return
