@@ -29,6 +29,8 @@ const CASES: readonly FioCase[] = [
   { name: '1 MiB read, depth 4', rw: 'read', blockBytes: MIB, depth: 4 },
 ]
 const ROUNDS = 3
+/** Rounds before these, not counted: caches fill, and what is compiled as it runs is compiled. */
+const WARM_UP_ROUNDS = 1
 const VOLUME = 'bench'
 
 /** One of the systems that are compared. */
@@ -107,13 +109,17 @@ async function measureAll(
   const all = new Map(
     CASES.map((job) => [job, new Map(contestants.map((c) => [c, [] as Figures[]]))]),
   )
-  for (let round = 0; round < (options.tiny ? 1 : ROUNDS); round++) {
+  for (
+    let round = options.tiny ? 0 : -WARM_UP_ROUNDS;
+    round < (options.tiny ? 1 : ROUNDS);
+    round++
+  ) {
     for (const [job, byContestant] of all) {
       for (const [contestant, list] of byContestant) {
         const before = contestant.cpuMicros()
         const figures = await runFio(contestant.target, job, bytes, options.seconds)
         const cpuUs = (contestant.cpuMicros() - before) / Math.max(1, figures.operations)
-        list.push({ ...figures, cpuUs })
+        if (round >= 0) list.push({ ...figures, cpuUs })
       }
     }
   }

@@ -15,6 +15,8 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: BenchRun }>
   rpc: () => import('./rpc.ts'),
   replication: () => import('./replication.ts'),
   block: () => import('./block.ts'),
+  placement: () => import('./placement.ts'),
+  heartbeats: () => import('./heartbeats.ts'),
 }
 
 async function main(): Promise<void> {

@@ -33,9 +33,6 @@ const WITH_PACKAGES: ReadonlySet<string> = new Set(['platform', 'bin'])
 /** What the simulator needs of Node to let promises run dry; nothing that does I/O. */
 const SIM_PACKAGES: ReadonlySet<string> = new Set(['node:process'])
 
-/** Pure libraries: the schemas of control calls. */
-const FORMAT_PACKAGES: ReadonlySet<string> = new Set(['typebox', 'typebox/value'])
-
 const SPECIFIER = /(?:\bfrom\s*|\bimport\s*\(\s*|\bimport\s+)['"]([^'"\n]+)['"]/g
 
 export function importsOf(text: string): string[] {
@@ -71,7 +68,6 @@ function judge(path: string, folder: string, specifier: string): string | null {
   if (!specifier.startsWith('.')) {
     if (isTest || WITH_PACKAGES.has(folder)) return null
     if (folder === 'sim' && SIM_PACKAGES.has(specifier)) return null
-    if (folder === 'format' && FORMAT_PACKAGES.has(specifier)) return null
     return 'only platform/ and bin/ import packages'
   }
   const target = join(dirname(path), specifier)

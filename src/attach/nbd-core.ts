@@ -3,7 +3,7 @@
 
 import { ByteBudget } from '../base/budget.ts'
 import type { Env } from '../env/env.ts'
-import type { Counter, Observer } from '../observe/observe.ts'
+import type { Counter, Observer, Timing } from '../observe/observe.ts'
 import type { NbdConfig } from './config.ts'
 import type { SharedExports } from './exports.ts'
 import { COMMAND_NAMES } from './nbd-protocol.ts'
@@ -35,6 +35,7 @@ export class NbdCore {
   readonly inflight: ByteBudget
   /** By the command's number. */
   readonly requests: readonly Counter[]
+  readonly seconds: readonly Timing[]
   readonly #waiting = new Set<Waiting>()
 
   constructor(env: NbdEnv, observer: Observer, config: NbdConfig, exports: SharedExports) {
@@ -44,6 +45,7 @@ export class NbdCore {
     this.exports = exports
     this.inflight = new ByteBudget(config.nbdServerInflightBytesMax)
     this.requests = COMMAND_NAMES.map((name) => observer.counter('nbd_requests_total', name))
+    this.seconds = COMMAND_NAMES.map((name) => observer.histogram('nbd_request_seconds', name))
   }
 
   ended(reason: NbdEnd): void {

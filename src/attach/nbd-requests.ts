@@ -108,11 +108,12 @@ export class NbdRequests {
   serve(request: NbdRequest, payload: Uint8Array): void {
     this.#pending++
     this.#core.requests[request.command]?.add(1)
+    const startedMs = this.#core.env.clock.monotonicMs()
     if (request.command === CMD_READ) {
       this.#device.read(request.offset, request.length).then(
         (data) => {
           this.#replies.data(request, data)
-          this.#answered(request)
+          this.#served(request, startedMs)
         },
         (thrown: unknown) => this.#failed(request, thrown),
       )
@@ -122,7 +123,7 @@ export class NbdRequests {
       this.#extents(request).then(
         (extents) => {
           this.#replies.blockStatus(request, extents)
-          this.#answered(request)
+          this.#served(request, startedMs)
         },
         (thrown: unknown) => this.#failed(request, thrown),
       )
@@ -131,7 +132,7 @@ export class NbdRequests {
     this.#change(request, payload).then(
       () => {
         this.#replies.done(request)
-        this.#answered(request)
+        this.#served(request, startedMs)
       },
       (thrown: unknown) => this.#failed(request, thrown),
     )
@@ -181,6 +182,12 @@ export class NbdRequests {
     this.#core.observer.counter('nbd_requests_failed_total', error.code).add(1)
     if (error.code === 'FENCED' || error.code === 'CLOSED') this.#lease.discard()
     this.#replies.error(request, nbdErrorOf(error.code), error.message)
+    this.#answered(request)
+  }
+
+  #served(request: NbdRequest, startedMs: number): void {
+    const tookMs = this.#core.env.clock.monotonicMs() - startedMs
+    this.#core.seconds[request.command]?.record(tookMs / 1000)
     this.#answered(request)
   }
 

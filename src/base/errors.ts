@@ -36,8 +36,8 @@ export const ERRORS = {
     wire: 3,
     retry: 'other-peer',
     errno: 'EAGAIN',
-    says: 'This replica does not lead the copyset; it did nothing with the request.',
-    cure: 'Ask the leader that the answer names, or each member in turn.',
+    says: 'This server does not lead; it did nothing with the request.',
+    cure: 'Ask the leader that the answer names, or each of the others in turn.',
   },
   NO_SUCH_GROUP: {
     wire: 4,
@@ -99,7 +99,7 @@ export const ERRORS = {
     wire: 12,
     retry: 'later',
     errno: 'EAGAIN',
-    says: 'The leader changed before the write was decided; it may or may not take effect.',
+    says: 'The leader changed before the request was decided; it may or may not have taken effect.',
     cure: 'Repeat it where repeating is safe.',
   },
   VERSION_MISMATCH: {

@@ -23,4 +23,15 @@ describe('RateLimit', () => {
     expect(rate.claim(1000, 120_000)).toBeCloseTo(0.001)
     expect(rate.claim(1, 120_000)).toBeCloseTo(1.001)
   })
+
+  it('changes for what is taken from then on', () => {
+    const rate = new RateLimit(1_000_000)
+    rate.take(200_000, 5000)
+    expect(rate.waitMs(5000)).toBeCloseTo(100)
+    rate.change(100_000)
+    expect(rate.waitMs(5000)).toBeCloseTo(100)
+    rate.take(10_000, 5000)
+    expect(rate.waitMs(5000)).toBeCloseTo(200)
+    expect(rate.perSecond).toBe(100_000)
+  })
 })

@@ -6,13 +6,22 @@
 const BURST_MS = 100
 
 export class RateLimit {
-  readonly perSecond: number
+  #perSecond: number
   readonly #burstMs: number
   #paidUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(perSecond: number, burstMs = BURST_MS) {
-    this.perSecond = perSecond
+    this.#perSecond = perSecond
     this.#burstMs = burstMs
+  }
+
+  get perSecond(): number {
+    return this.#perSecond
+  }
+
+  /** From now on; what was taken before is paid for as it was. */
+  change(perSecond: number): void {
+    this.#perSecond = perSecond
   }
 
   /** 0 when something may be taken, else after how many milliseconds it may. */
@@ -22,7 +31,7 @@ export class RateLimit {
 
   take(count: number, nowMs: number): void {
     const fromMs = Math.max(this.#paidUntilMs, nowMs - this.#burstMs)
-    this.#paidUntilMs = fromMs + count / (this.perSecond / 1000)
+    this.#paidUntilMs = fromMs + count / (this.#perSecond / 1000)
   }
 
   /** Takes at once, and says after how many milliseconds that may leave. */

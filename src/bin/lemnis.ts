@@ -3,4 +3,5 @@
 import { runProgram } from './cli/run-program.ts'
 import { makeLemnis } from './commands/all.ts'
 
-await runProgram(makeLemnis(), process.argv.slice(2))
+const words = process.argv.slice(2)
+await runProgram(await makeLemnis(words), words)

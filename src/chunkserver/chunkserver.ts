@@ -35,10 +35,12 @@ import { VolumeLimits } from './limits.ts'
 import { MdsLink } from './mds-link.ts'
 import { Neighbours } from './neighbours.ts'
 import { Orders } from './orders.ts'
+import { Pulse } from './pulse.ts'
 import { Repairer } from './repair.ts'
 import { replicaReports } from './report.ts'
 import { Scrub } from './scrub.ts'
 import { Settling } from './settling.ts'
+import { TimedDisk } from './timed-disk.ts'
 import { Upkeep } from './upkeep.ts'
 import { type Health, healthOf, type Watched, waitsOf } from './watch.ts'
 
@@ -71,6 +73,7 @@ export interface ChunkserverOptions {
 
 interface Parts {
   readonly identity: Identity
+  readonly timed: TimedDisk
   readonly log: RaftLog
   readonly store: ChunkStore
   readonly server: RpcServer
@@ -99,9 +102,11 @@ export class Chunkserver {
   readonly #scrub: Scrub
   readonly #orders: Orders
   readonly #heartbeats: Heartbeats
+  readonly #pulse: Pulse
   #following: Promise<void> | null = null
   #fullSinceMs: number | null = null
   #isLoaded = false
+  readonly #startedMs: number
   #failure: LemnisError | null = null
 
   /** Resolves when the disk is open and served; its replicas are still being loaded (`loaded`). */
@@ -129,14 +134,16 @@ export class Chunkserver {
     const identity = await identify(env, observer, options)
     const rpc = { ...options.rpc, clusterId: identity.clusterId }
     const name = `chunkserver-${identity.id}`
-    const log = scope.own(await RaftLog.open(env, observer, `${directory}/${LOG}`, options.log))
+    const timed = new TimedDisk(env.disk, env.clock)
+    const logEnv = { ...env, disk: timed }
+    const log = scope.own(await RaftLog.open(logEnv, observer, `${directory}/${LOG}`, options.log))
     const path = `${directory}/${CHUNKS}`
     const store = scope.own(await ChunkStore.open(env, observer, path, options.store))
     const mds = new MdsLink(env, observer, rpc, options.mds, name, config.mdsTimeoutMs)
     scope.own(mds)
     const neighbours = scope.own(await Neighbours.open(env, observer, rpc, name, directory))
     const server = scope.own(await RpcServer.listen(env, observer, listen, rpc, name))
-    const parts = { identity, log, store, server, mds, neighbours }
+    const parts = { identity, timed, log, store, server, mds, neighbours }
     return new Chunkserver(env, observer, { ...options, rpc }, scope, parts)
   }
 
@@ -147,9 +154,10 @@ export class Chunkserver {
     scope: Scope,
     parts: Parts,
   ) {
-    const { identity, log, store, server, mds, neighbours } = parts
+    const { identity, timed, log, store, server, mds, neighbours } = parts
     const { config } = options
     this.#env = env
+    this.#startedMs = env.clock.monotonicMs()
     this.#observer = observer
     this.#options = options
     this.#scope = scope
@@ -181,6 +189,8 @@ export class Chunkserver {
     this.#scrub = new Scrub({ env, observer, host, config, neighbours, repairer, settling })
     scope.own(this.#scrub)
     scope.own(repairer)
+    this.#pulse = this.#makePulse(timed)
+    scope.own(this.#pulse)
     this.#orders = new Orders({
       observer,
       host,
@@ -215,6 +225,19 @@ export class Chunkserver {
     serveControl(server, GIVE_ORDER, async ({ order }) => {
       await this.#orders.obey(order)
       return {}
+    })
+  }
+
+  #makePulse(timed: TimedDisk): Pulse {
+    const { config, directory } = this.#options
+    return new Pulse({
+      clock: this.#env.clock,
+      observer: this.#observer,
+      host: this.host,
+      config,
+      timed,
+      directory,
+      takeWriteP99Us: () => this.#io.takeWriteP99Us(),
     })
   }
 
@@ -306,15 +329,18 @@ export class Chunkserver {
       token: identity.token,
       address: this.#options.address,
       complete: this.#isLoaded,
+      upMs: Math.floor(this.#env.clock.monotonicMs() - this.#startedMs),
       disk: {
         capacityBytes: usage.capacityBytes,
         usedBytes: usage.usedBytes,
         state: this.#failure === null ? usage.state : 'failed',
-        errors: this.#failure === null ? 0 : 1,
+        errors: this.#pulse.errors + (this.#failure === null ? 0 : 1),
         badBlocks: usage.badBlocks,
         repairedBlocks: usage.repairedBlocks,
-        writeP99Us: this.#io.takeWriteP99Us(),
+        writeP99Us: this.#pulse.takeWriteP99Us(),
       },
+      windows: this.#pulse.takeWindows(),
+      recovery: this.#pulse.recovery,
       io: this.#io.counts(),
       scrub: this.#scrub.report(),
       replicas: replicaReports(host),

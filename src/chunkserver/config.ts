@@ -9,7 +9,10 @@ import {
   makeConfig,
   type Relation,
 } from '../base/config.ts'
-import { KIB, MIB } from '../base/units.ts'
+import { LemnisError } from '../base/errors.ts'
+import { formatBytes, KIB, MIB } from '../base/units.ts'
+import type { ChunkStoreSettings } from '../chunkstore/config.ts'
+import type { RaftLogSettings } from '../raftlog/config.ts'
 
 export const CHUNKSERVER_CONFIG = {
   registerRetryMs: durationSetting(500, 'Gap between tries to register while no MDS answers.'),
@@ -59,6 +62,15 @@ export const CHUNKSERVER_CONFIG = {
     120_000,
     'A replica that has changed something checkpoints after this time; on a full disk at once.',
   ),
+  recoveryBytesPerSecondMin: bytesSetting(
+    8 * MIB,
+    'Rate at which state is rebuilt at least, whatever clients feel.',
+  ),
+  recoveryLatencyPercent: countSetting(
+    150,
+    'Rebuilding slows down while clients wait longer than this part of the usual time.',
+  ),
+  recoveryLatencySlackMs: durationSetting(1, 'So much longer than usual never slows it down.'),
   handOverMs: durationSetting(1000, 'A stop waits so long for other members to take the lead.'),
   waitsAfterMs: durationSetting(1000, 'What lasts longer is listed among the waits.'),
 }
@@ -84,6 +96,10 @@ export const CHUNKSERVER_RELATIONS: readonly Relation<ChunkserverConfig>[] = [
     says: 'upkeepIntervalMs must be above 0 and not above checkpointAgeMs',
   },
   {
+    holds: (c) => c.recoveryBytesPerSecondMin >= 64 * KIB && c.recoveryLatencyPercent > 100,
+    says: 'recoveryBytesPerSecondMin must be at least 64 KiB, recoveryLatencyPercent above 100',
+  },
+  {
     holds: (c) => c.readBytesMax >= MIB,
     says: 'readBytesMax must hold one read of 1 MiB',
   },
@@ -107,4 +123,27 @@ export const CHUNKSERVER_RELATIONS: readonly Relation<ChunkserverConfig>[] = [
 
 export function chunkserverConfig(replaced: Partial<ChunkserverConfig> = {}): ChunkserverConfig {
   return makeConfig(CHUNKSERVER_CONFIG, replaced, CHUNKSERVER_RELATIONS)
+}
+
+/**
+ * What must hold between the store and the log of one disk, or a disk that runs full stands still:
+ * its every way out writes to the log. INVALID_ARGUMENT with what is missing.
+ */
+export function checkReserve(
+  log: Pick<RaftLogSettings, 'segmentBytes' | 'segmentsPinned' | 'segmentsSpare'>,
+  store: Pick<ChunkStoreSettings, 'reserveBytes' | 'dirtyBytesMax'>,
+): void {
+  // The one more is made while the oldest is still held.
+  const segments = log.segmentsPinned + log.segmentsSpare + 1
+  const neededBytes = segments * log.segmentBytes + store.dirtyBytesMax
+  if (store.reserveBytes >= neededBytes) return
+  const needed = formatBytes(neededBytes)
+  throw new LemnisError('INVALID_ARGUMENT', {
+    setting: 'chunkstore.reserveBytes',
+    reserved: formatBytes(store.reserveBytes),
+    needed,
+    reason:
+      `it must be at least ${needed}: (raftlog.segmentsPinned + raftlog.segmentsSpare + 1) x ` +
+      'raftlog.segmentBytes + chunkstore.dirtyBytesMax, or a disk that runs full stands still',
+  })
 }

@@ -64,6 +64,8 @@ export async function register(
 
 /** An MDS that starts, or starts again, answers by then: nothing is said of it before. */
 const STARTING_MS = 3000
+/** After a heartbeat that nobody answered: a new leader is to know soon what there is. */
+const RETRY_MS = 1000
 
 /** Asks until an MDS answers; rejects only when asking again would change nothing. */
 export async function registerNew(
@@ -96,6 +98,7 @@ export class Heartbeats {
   #intervalMs: number
   #isRegistered = false
   #isLost = false
+  #wasAnswered = true
   #lastAnswerMs: number
   #beating: Promise<void> = Promise.resolve()
   #closed = false
@@ -133,17 +136,20 @@ export class Heartbeats {
 
   #plan(): void {
     if (this.#closed) return
-    this.#timer = this.#options.env.clock.after(this.#intervalMs, () => this.start())
+    const delayMs = this.#wasAnswered ? this.#intervalMs : Math.min(RETRY_MS, this.#intervalMs)
+    this.#timer = this.#options.env.clock.after(delayMs, () => this.start())
   }
 
   async #beat(): Promise<void> {
     const { mds, identity, registration, report, onReply, env, config } = this.#options
+    this.#wasAnswered = false
     try {
       if (!this.#isRegistered) await register(mds, identity, registration)
       this.#isRegistered = true
       if (this.#closed) return
       const reply = await mds.ask(HEARTBEAT, report())
       this.#lastAnswerMs = env.clock.monotonicMs()
+      this.#wasAnswered = true
       this.#found()
       if (reply.intervalMs > 0) {
         this.#intervalMs = Math.min(reply.intervalMs, config.heartbeatIntervalMaxMs)

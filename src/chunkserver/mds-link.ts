@@ -1,19 +1,18 @@
-// Owns the way to the MDS: a list of addresses of which one leads. A question goes to the one that
-// answered last and moves on to the next when that does not answer or does not lead.
+// Owns the chunkserver's way to the MDS that leads: a question that one could not answer goes to the one
+// that leads instead, as long as one is found; the next heartbeat is soon enough for everything else.
 
-import { must } from '../base/assert.ts'
 import { asLemnisError, type ErrorCode } from '../base/errors.ts'
+import { MdsFinder } from '../client/mds-finder.ts'
 import type { Env } from '../env/env.ts'
 import type { Address } from '../env/network.ts'
 import type { ControlCall, ReplyOf, RequestOf } from '../format/control/call.ts'
 import type { Observer } from '../observe/observe.ts'
-import { RpcClient } from '../rpc/client.ts'
 import type { RpcConfig } from '../rpc/config.ts'
-import { askControl } from '../rpc/control.ts'
 
-/** With these another MDS may give an answer. */
+/** With these another MDS may give an answer: all that is asked here may be done twice. */
 const ELSEWHERE: ReadonlySet<ErrorCode> = new Set([
   'NOT_LEADER',
+  'PROPOSAL_DROPPED',
   'DISCONNECTED',
   'DEADLINE_EXCEEDED',
   'OVERLOADED',
@@ -22,9 +21,9 @@ const ELSEWHERE: ReadonlySet<ErrorCode> = new Set([
 ])
 
 export class MdsLink {
-  readonly #clients: readonly RpcClient[]
+  readonly #finder: MdsFinder
+  readonly #triesMax: number
   readonly #timeoutMs: number
-  #current = 0
 
   constructor(
     env: Env,
@@ -34,34 +33,29 @@ export class MdsLink {
     name: string,
     timeoutMs: number,
   ) {
-    this.#clients = addresses.map((address) => new RpcClient(env, observer, address, rpc, name))
+    this.#finder = new MdsFinder(env, observer, addresses, rpc, name)
+    this.#triesMax = addresses.length
     this.#timeoutMs = timeoutMs
   }
 
   /** The one that is asked first. */
   get address(): Address {
-    return this.#client().address
+    return this.#finder.address
   }
 
-  /** Asks each MDS at most once; rejects with the last one's error. */
+  /** Asks as many times as there are MDS; rejects with the last error. */
   async ask<C extends ControlCall>(call: C, request: RequestOf<C>): Promise<ReplyOf<C>> {
-    for (let left = this.#clients.length; ; left--) {
+    for (let left = this.#triesMax; ; left--) {
       try {
-        return await askControl(this.#client(), call, request, this.#timeoutMs)
+        return await this.#finder.ask(call, request, this.#timeoutMs)
       } catch (thrown) {
         const error = asLemnisError(thrown)
-        if (!ELSEWHERE.has(error.code)) throw error
-        this.#current = (this.#current + 1) % this.#clients.length
-        if (left <= 1) throw error
+        if (!ELSEWHERE.has(error.code) || left <= 1) throw error
       }
     }
   }
 
-  #client(): RpcClient {
-    return must(this.#clients[this.#current], 'an address of an MDS')
-  }
-
   async close(): Promise<void> {
-    await Promise.all(this.#clients.map((client) => client.close()))
+    await this.#finder.close()
   }
 }

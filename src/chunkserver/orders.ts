@@ -22,6 +22,9 @@ export interface OrdersOptions {
 
 type OrderOf<K extends Order['kind']> = Extract<Order, { kind: K }>
 
+/** Entries that the next leader may lack when a transfer begins: some tenths of a second of them. */
+const LEAD_LAG_MAX = 1000
+
 export class Orders {
   readonly #options: OrdersOptions
 
@@ -107,6 +110,10 @@ export class Orders {
   #lead(order: OrderOf<'lead'>): void {
     const replica = this.#options.host.replica(order.group as GroupId)
     if (replica === undefined || !replica.isLeader || replica.id === order.replica) return
+    const { progress, lastIndex } = replica.status()
+    const match = progress.find((follower) => follower.replica === order.replica)?.match ?? 0
+    // Writes wait until it has everything, so it must be near; the order comes again.
+    if (lastIndex - match > LEAD_LAG_MAX) throw new LemnisError('OVERLOADED', { lag: lastIndex - match })
     const refusal = replica.transferLeader(order.replica as ReplicaId)
     if (refusal !== null) throw invalid(order, refusal)
   }

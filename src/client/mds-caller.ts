@@ -1,6 +1,6 @@
-// Owns the way to the MDS that leads: which of the addresses is asked, when the next one is, and how
-// long. Repeats a call only where that is safe: calls that change something twice when they are executed
-// twice are repeated only if they surely were not sent.
+// Owns how long and how often the MDS is asked for an answer (whom: mds-finder.ts). Repeats a call only
+// where that is safe: calls that change something twice when they are executed twice are repeated only
+// if they surely were not sent.
 
 import { asLemnisError, type ErrorCode, LemnisError } from '../base/errors.ts'
 import type { Clock } from '../env/clock.ts'
@@ -8,34 +8,36 @@ import type { Env } from '../env/env.ts'
 import type { Address } from '../env/network.ts'
 import type { ControlCall, ReplyOf, RequestOf } from '../format/control/call.ts'
 import type { Observer } from '../observe/observe.ts'
-import { RpcClient } from '../rpc/client.ts'
 import type { RpcConfig } from '../rpc/config.ts'
-import { askControl } from '../rpc/control.ts'
 import type { ClientConfig } from './config.ts'
+import { MdsFinder } from './mds-finder.ts'
 
-/** Another MDS, or the same one later, may answer; nothing is known about what this one did. */
+/** The MDS may answer later, or another one; nothing is known about what this one did. */
 const UNANSWERED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'DISCONNECTED',
   'DEADLINE_EXCEEDED',
   'CLOSED',
+  'PROPOSAL_DROPPED',
 ])
 /** The MDS said that it did nothing. */
 const REFUSED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NOT_LEADER', 'OVERLOADED'])
+
+/** A standby says that nobody leads yet: one is elected any moment. */
+const ELECTION_PAUSE_MS = 200
 
 export interface AskOptions {
   /** Answered twice as well as once. */
   readonly isRepeatable: boolean
   readonly patienceMs: number
-  /** Asked before each further round over the addresses; false gives up. */
+  /** Asked before each repetition; false gives up. */
   readonly isWanted?: () => boolean
 }
 
 export class MdsCaller {
   readonly #clock: Clock
   readonly #config: ClientConfig
-  readonly #clients: readonly RpcClient[]
+  readonly #finder: MdsFinder
   readonly #pauses = new Set<() => void>()
-  #current = 0
   #isClosed = false
 
   constructor(
@@ -46,15 +48,14 @@ export class MdsCaller {
     config: ClientConfig,
     name: string,
   ) {
-    if (addresses.length === 0) throw new LemnisError('INVALID_ARGUMENT', { reason: 'no MDS' })
     this.#clock = env.clock
     this.#config = config
-    this.#clients = addresses.map((address) => new RpcClient(env, observer, address, rpc, name))
+    this.#finder = new MdsFinder(env, observer, addresses, rpc, name)
   }
 
   /** Some MDS has answered since the start, if only to refuse. */
   get wasAnswered(): boolean {
-    return this.#clients.some((client) => client.peerName !== '')
+    return this.#finder.wasAnswered
   }
 
   /** One answer, or the last error when patience is over. */
@@ -67,18 +68,14 @@ export class MdsCaller {
     const untilMs = this.#clock.monotonicMs() + options.patienceMs
     for (let tries = 1; ; tries++) {
       if (this.#isClosed) throw new LemnisError('CLOSED', { call: call.name })
-      const asked = this.#current
-      const client = this.#clients[asked] as RpcClient
-      const leftMs = untilMs - this.#clock.monotonicMs()
+      const leftMs = Math.max(1, untilMs - this.#clock.monotonicMs())
       try {
-        return await askControl(client, call, request, Math.max(1, Math.min(mdsTimeoutMs, leftMs)))
+        return await this.#finder.ask(call, request, Math.min(mdsTimeoutMs, leftMs))
       } catch (error) {
         if (!(error instanceof LemnisError) || !mayRepeat(error, options.isRepeatable)) throw error
-        if (this.#current === asked) this.#current = (asked + 1) % this.#clients.length
-        const pauseMs = this.#pauseMs(tries)
+        const pauseMs = this.#pauseMs(tries, error.code)
         const isLate = this.#clock.monotonicMs() + pauseMs >= untilMs
-        const isRoundOver = tries % this.#clients.length === 0
-        if (isLate || (isRoundOver && options.isWanted?.() === false)) throw error
+        if (isLate || options.isWanted?.() === false) throw error
         await this.#pause(pauseMs)
       }
     }
@@ -87,15 +84,15 @@ export class MdsCaller {
   async close(): Promise<void> {
     this.#isClosed = true
     for (const end of [...this.#pauses]) end()
-    await Promise.all(this.#clients.map((client) => client.close()))
+    await this.#finder.close()
   }
 
-  /** None while there are others to ask, then doubling with each round. */
-  #pauseMs(tries: number): number {
+  /** Doubles; none for the first time that another MDS was named. */
+  #pauseMs(tries: number, code: ErrorCode): number {
     const { mdsPauseMinMs, mdsPauseMaxMs } = this.#config
-    if (tries % this.#clients.length !== 0) return 0
-    const rounds = tries / this.#clients.length
-    return Math.min(mdsPauseMaxMs, mdsPauseMinMs * 2 ** Math.min(rounds - 1, 16))
+    if (tries === 1 && code === 'NOT_LEADER' && this.#finder.isSure) return 0
+    const pauseMs = Math.min(mdsPauseMaxMs, mdsPauseMinMs * 2 ** Math.min(tries - 1, 16))
+    return code === 'NOT_LEADER' ? Math.min(pauseMs, ELECTION_PAUSE_MS) : pauseMs
   }
 
   #pause(pauseMs: number): Promise<void> {

@@ -10,7 +10,7 @@ import type { Env } from '../env/env.ts'
 import { BLOCK_BYTES, SEGMENT_BYTES } from '../format/chunk-request.ts'
 import { CLOSE_VOLUME, type Lease, SHOW_VOLUME } from '../format/control/mds.ts'
 import type { Volume as VolumeInfo } from '../format/control/parts.ts'
-import type { Observer, Timing } from '../observe/observe.ts'
+import type { Observer } from '../observe/observe.ts'
 import { Admission } from './admission.ts'
 import { AlignedIo } from './aligned.ts'
 import type { ClientConfig } from './config.ts'
@@ -22,6 +22,7 @@ import { Operation, type OperationKind, type OperationOwner } from './operation.
 import type { Requests, Wait } from './requests.ts'
 import { Segments } from './segments.ts'
 import { VolumeIo } from './volume-io.ts'
+import { VolumeMetrics } from './volume-metrics.ts'
 
 export interface VolumeEvents {
   /** Another client took the volume over, or it was deleted. Called once. */
@@ -83,8 +84,7 @@ export class Volume implements BlockDevice, OperationOwner {
   readonly #aligned: AlignedIo
   readonly #admission: Admission
   readonly #lease: LeaseKeeper
-  readonly #readSeconds: Timing
-  readonly #writeSeconds: Timing
+  readonly #metrics: VolumeMetrics
   readonly #readUs = new Histogram()
   readonly #writeUs = new Histogram()
   /** Changes that were asked for and are not over. */
@@ -108,8 +108,7 @@ export class Volume implements BlockDevice, OperationOwner {
     this.#aligned = new AlignedIo(this.#io)
     this.#admission = new Admission(env.clock, config)
     this.#admission.setLimits(volume.iopsMax, volume.bytesPerSecondMax)
-    this.#readSeconds = observer.histogram('client_read_seconds')
-    this.#writeSeconds = observer.histogram('client_write_seconds')
+    this.#metrics = new VolumeMetrics(observer, volume.name)
     requests.onFenced = (error) => this.#fenced(error)
     requests.onStale = () => this.#lease.renewNow()
     const { opener, leaseSentMs } = parts
@@ -298,6 +297,7 @@ export class Volume implements BlockDevice, OperationOwner {
     const { kind, length } = operation
     if (kind !== 'read') this.#releaseFlushes(operation)
     if (error === null) this.#count(kind, length, operation.startedMs)
+    else this.#metrics.failed()
     if (wasAdmitted) this.#admission.leave(operation.bytes)
     if (--this.#opsLeft === 0) this.#whenIdle?.()
   }
@@ -312,11 +312,11 @@ export class Volume implements BlockDevice, OperationOwner {
     const tookMs = this.#parts.env.clock.monotonicMs() - startedMs
     if (kind === 'read') {
       this.#readUs.record(tookMs * 1000)
-      this.#readSeconds.record(tookMs / 1000)
+      this.#metrics.read(length, tookMs)
       this.#readBytes += length
     } else if (kind === 'write') {
       this.#writeUs.record(tookMs * 1000)
-      this.#writeSeconds.record(tookMs / 1000)
+      this.#metrics.wrote(length, tookMs)
       this.#writtenBytes += length
     }
   }

@@ -9,7 +9,7 @@ import { asLemnisError, LemnisError } from '../base/errors.ts'
 import type { Timer } from '../env/clock.ts'
 import type { Env } from '../env/env.ts'
 import { METHODS } from '../format/methods.ts'
-import type { Observer } from '../observe/observe.ts'
+import type { Counter, Observer, Timing } from '../observe/observe.ts'
 import { initialConfiguration, NO_CONFIGURATION } from '../raft/configuration.ts'
 import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
 import type { RaftLog } from '../raftlog/raftlog.ts'
@@ -55,6 +55,8 @@ export class CopysetHost implements ReplicaHost {
   readonly log: RaftLog
   readonly bugs: ReadonlySet<HostBug>
   readonly proposals: ByteBudget
+  readonly commitSeconds: Timing
+  readonly electionsWon: Counter
   readonly id: HostId
   readonly #observer: Observer
   readonly #machines: Machines
@@ -83,6 +85,8 @@ export class CopysetHost implements ReplicaHost {
     this.log = options.log
     this.bugs = options.bugs ?? new Set()
     this.proposals = new ByteBudget(config.proposalBytesMax)
+    this.commitSeconds = observer.histogram('copyset_commit_seconds')
+    this.electionsWon = observer.counter('copyset_elections_won_total')
     this.id = self
     this.#observer = observer
     this.#machines = options.machines
@@ -96,7 +100,7 @@ export class CopysetHost implements ReplicaHost {
       onUndelivered: (packet) => this.#undelivered(packet),
     })
     this.#transfers = new Transfers(env, observer, config)
-    this.#receptions = new Receptions((group) => this.#replicas.get(group))
+    this.#receptions = new Receptions(env.clock, config, (group) => this.#replicas.get(group))
     this.#changes = new Changes({
       lagMax: config.catchUpLagEntries,
       timeoutMs: config.changeTimeoutMs,
@@ -116,6 +120,9 @@ export class CopysetHost implements ReplicaHost {
       options.onFenced?.(error)
     }
     observer.gauge('copyset_replicas', () => this.#replicas.size)
+    observer.gauge('copyset_leaders', () => {
+      return [...this.#replicas.values()].filter((replica) => replica.isLeader).length
+    })
     observer.gauge('copyset_proposal_bytes', () => this.proposals.claimedBytes)
     this.#serve(options.server)
     this.#tick()
@@ -174,6 +181,17 @@ export class CopysetHost implements ReplicaHost {
 
   changes(): readonly ChangeProgress[] {
     return this.#changes.list()
+  }
+
+  /** From now on, for all state that is sent, and for all that comes in. */
+  limitTransfers(bytesPerSecond: number): void {
+    this.#transfers.limit(bytesPerSecond)
+    this.#receptions.limit(bytesPerSecond)
+  }
+
+  /** Bytes of state since the start. */
+  transferBytes(): { sent: number; received: number } {
+    return { sent: this.#transfers.sentBytes, received: this.#receptions.receivedBytes }
   }
 
   /** What has lasted for `afterMs` or longer, for people. */

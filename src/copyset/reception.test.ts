@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { EMPTY } from '../base/bytes.ts'
+import type { Clock } from '../env/clock.ts'
 import { type SnapshotSink, TRANSFER_END } from '../raft/snapshot.ts'
 import type { ReplicaId } from '../raft/types.ts'
+import { hostConfig } from './config.ts'
 import { Receptions } from './reception.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
@@ -21,8 +23,10 @@ function offer(index: number, term = 4): Uint8Array {
   return encodeBegin({ group, from: id(1), to: id(2), term, mark: { index, term, config } })
 }
 
+const IDLE = { monotonicMs: () => 0, wallMs: () => 0 } as unknown as Clock
+
 /** A replica whose machine makes ready to receive when the test says so. */
-function make(): {
+function make(clock = IDLE): {
   receptions: Receptions
   installed: number[]
   written: unknown[][]
@@ -50,7 +54,7 @@ function make(): {
     },
   } as unknown as Replica
   return {
-    receptions: new Receptions((g) => (g === group ? replica : undefined)),
+    receptions: new Receptions(clock, hostConfig(), (g) => (g === group ? replica : undefined)),
     installed,
     written,
     ready,
@@ -88,6 +92,36 @@ describe('Receptions', () => {
     ready.shift()?.()
     await receptions.finish(encodeFinish(group, decodeTransferId((await second).body)))
     expect(installed).toEqual([30])
+  })
+
+  it('answer what comes above their rate so late that it is kept, but not too late', async () => {
+    let nowMs = 0
+    const delaysMs: number[] = []
+    const clock = {
+      ...IDLE,
+      monotonicMs: () => nowMs,
+      after: (delayMs: number, fire: () => void) => {
+        delaysMs.push(delayMs)
+        fire()
+      },
+    } as unknown as Clock
+    const { receptions, ready } = make(clock)
+    const begun = receptions.begin(offer(20), EMPTY)
+    ready.shift()?.()
+    const transfer = decodeTransferId((await begun).body)
+    const piece = encodePiece({ group, transfer, item: 7, cursor: 0, next: TRANSFER_END })
+    const bytes = new Uint8Array(100_000)
+    receptions.limit(1_000_000)
+    // The first two fill the burst of a tenth of a second; then each has to wait for those before.
+    for (let i = 0; i < 4; i++) await receptions.piece(piece, bytes)
+    expect(delaysMs.map(Math.round)).toEqual([100, 200])
+    // A quarter of the time in which the sender gives up is the most, and is not added up.
+    for (let i = 0; i < 40; i++) await receptions.piece(piece, bytes)
+    expect(Math.max(...delaysMs)).toBe(1250)
+    expect(receptions.receivedBytes).toBe(4_400_000)
+    nowMs += 2000
+    await receptions.piece(piece, bytes)
+    expect(delaysMs).toHaveLength(42)
   })
 
   it('refuse what is old, for somebody else, or no news', async () => {

@@ -1,10 +1,14 @@
 // Owns the taking in of Raft snapshots: one at a time for each replica, the newest offer replacing an
-// older one. Nothing is visible to the state machine's readers before the last call installs it.
+// older one. Nothing is visible to the state machine's readers before the last call installs it. All
+// that comes in shares one rate: a piece that is above it is answered late, which holds its sender back.
 
 import { assert } from '../base/assert.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
+import { RateLimit } from '../base/rate.ts'
+import type { Clock } from '../env/clock.ts'
 import { HAVE_BYTES_MAX, type SnapshotItem, type SnapshotSink } from '../raft/snapshot.ts'
+import type { HostConfig } from './config.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
 import {
@@ -30,6 +34,9 @@ interface Answer {
   readonly payload: Uint8Array
 }
 
+/** An answer is held back for at most this part of the time in which its sender gives up. */
+const DELAYED_SHARE = 4
+
 const DONE: Answer = { body: EMPTY, payload: EMPTY }
 
 export class Receptions {
@@ -37,10 +44,31 @@ export class Receptions {
   readonly #receptions = new Map<GroupId, Reception>()
   /** Their machines make ready to receive. */
   readonly #beginning = new Set<Replica>()
+  readonly #clock: Clock
+  readonly #rate: RateLimit
+  readonly #delayMaxMs: number
   #nextTransfer = 1
+  #receivedBytes = 0
 
-  constructor(replicaOf: (group: GroupId) => Replica | undefined) {
+  constructor(
+    clock: Clock,
+    config: HostConfig,
+    replicaOf: (group: GroupId) => Replica | undefined,
+  ) {
+    this.#clock = clock
+    this.#rate = new RateLimit(config.transferBytesPerSecond)
+    this.#delayMaxMs = config.transferTimeoutMs / DELAYED_SHARE
     this.#replicaOf = replicaOf
+  }
+
+  /** Since the start. */
+  get receivedBytes(): number {
+    return this.#receivedBytes
+  }
+
+  /** The rate of all that comes in from now on. */
+  limit(bytesPerSecond: number): void {
+    this.#rate.change(bytesPerSecond)
   }
 
   async begin(body: Uint8Array, payload: Uint8Array): Promise<Answer> {
@@ -88,8 +116,21 @@ export class Receptions {
 
   async piece(body: Uint8Array, payload: Uint8Array): Promise<Answer> {
     const { group, transfer, item, cursor, next } = decodePiece(body)
+    const { byteLength } = payload
     await this.#find(group, transfer).sink.write(item, cursor, payload, next)
+    this.#receivedBytes += byteLength
+    await this.#pay(byteLength)
     return DONE
+  }
+
+  #pay(bytes: number): Promise<void> {
+    const waitMs = this.#rate.waitMs(this.#clock.monotonicMs())
+    // Debt beyond that would only grow while more senders come than the rate allows.
+    if (waitMs < this.#delayMaxMs) this.#rate.take(bytes, this.#clock.monotonicMs())
+    if (waitMs === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#clock.after(Math.min(waitMs, this.#delayMaxMs), resolve)
+    })
   }
 
   async finish(body: Uint8Array): Promise<Answer> {

@@ -8,6 +8,7 @@ import type { ByteBudget } from '../base/budget.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { asLemnisError, LemnisError } from '../base/errors.ts'
 import type { Env } from '../env/env.ts'
+import type { Counter, Timing } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
 import { RaftNode, type RaftStatus } from '../raft/node.ts'
 import type { SnapshotSink } from '../raft/snapshot.ts'
@@ -47,6 +48,8 @@ export interface ReplicaHost {
   readonly bugs: ReadonlySet<HostBug>
   /** Bytes proposed on this host and not answered. */
   readonly proposals: ByteBudget
+  readonly commitSeconds: Timing
+  readonly electionsWon: Counter
   send(replica: Replica, message: BatchedMessage): void
   sendSnapshot(replica: Replica, to: ReplicaId): void
   /** The replica has work for the next turn. */
@@ -76,6 +79,7 @@ export class Replica {
   #held: Entry[] = []
   #installing = false
   #closed = false
+  #hasLed = false
   #bytesSinceCheckpoint = 0
   #idleSinceMs: number
   /** Whether the configuration of that epoch has this replica is looked up once. */
@@ -98,7 +102,7 @@ export class Replica {
     this.id = log.replica as ReplicaId
     this.#node = this.#makeNode(base)
     this.createdEpoch = log.createdEpoch
-    this.waiters = new Waiters(host.proposals)
+    this.waiters = new Waiters(host.proposals, host.env.clock, host.commitSeconds)
     this.#idleSinceMs = host.env.clock.monotonicMs()
   }
 
@@ -294,8 +298,14 @@ export class Replica {
       if (this.#closed || !this.#node.hasReady()) break
       this.#handle(this.#node.ready())
     }
+    this.#noteLeading()
     if (!this.isLeader && this.waiters.count > 0) this.waiters.failAll('PROPOSAL_DROPPED')
     return !this.#closed && this.#node.hasReady()
+  }
+
+  #noteLeading(): void {
+    if (this.isLeader && !this.#hasLed) this.#host.electionsWon.add(1)
+    this.#hasLed = this.isLeader
   }
 
   #handle(ready: Ready): void {

@@ -52,6 +52,7 @@ export class Transfers {
   readonly #config: HostConfig
   readonly #rate: RateLimit
   readonly #running: Running[] = []
+  #sentBytes = 0
 
   constructor(env: Env, observer: Observer, config: HostConfig) {
     this.#env = env
@@ -62,6 +63,16 @@ export class Transfers {
 
   list(): readonly TransferProgress[] {
     return this.#running
+  }
+
+  /** Of all transfers since the start, ended or not. */
+  get sentBytes(): number {
+    return this.#sentBytes
+  }
+
+  /** The rate of all transfers together from now on. */
+  limit(bytesPerSecond: number): void {
+    this.#rate.change(bytesPerSecond)
   }
 
   /** Sends `replica`'s state to `to`; the outcome goes to the replica's core. */
@@ -164,6 +175,7 @@ export class Transfers {
     try {
       await running.client.callAsync(METHODS.TRANSFER_PIECE, body, bytes, timeoutMs)
       running.bytesSent += bytes.byteLength
+      this.#sentBytes += bytes.byteLength
     } catch (error) {
       running.failed ??= asLemnisError(error)
     }

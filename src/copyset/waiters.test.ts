@@ -3,14 +3,31 @@ import { ByteBudget } from '../base/budget.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { Waiters } from './waiters.ts'
 
-function make(): { waiters: Waiters; budget: ByteBudget; heard: string[] } {
+interface Made {
+  readonly waiters: Waiters
+  readonly budget: ByteBudget
+  readonly heard: string[]
+  readonly commitMs: number[]
+}
+
+function make(): Made {
   const budget = new ByteBudget(1000)
-  return { waiters: new Waiters(budget), budget, heard: [] }
+  const commitMs: number[] = []
+  return {
+    commitMs,
+    waiters: new Waiters(
+      budget,
+      { monotonicMs: () => 100 },
+      { record: (s) => commitMs.push(s * 1000) },
+    ),
+    budget,
+    heard: [],
+  }
 }
 
 describe('Waiters', () => {
   it('answers a proposal with the result of its own entry only', () => {
-    const { waiters, budget, heard } = make()
+    const { waiters, budget, heard, commitMs } = make()
     for (const index of [5, 6]) {
       expect(budget.tryClaim(100)).toBe(true)
       waiters.addProposal(index, {
@@ -26,6 +43,7 @@ describe('Waiters', () => {
     // Another leader's entry took the place.
     waiters.applied(6, 3, Uint8Array.of(8))
     expect(heard).toEqual(['5 ok 9', '6 PROPOSAL_DROPPED'])
+    expect(commitMs).toEqual([55])
     expect(budget.claimedBytes).toBe(0)
     expect(waiters.oldestSinceMs()).toBe(Number.POSITIVE_INFINITY)
   })

@@ -5,6 +5,8 @@
 import type { ByteBudget } from '../base/budget.ts'
 import { EMPTY } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
+import type { Clock } from '../env/clock.ts'
+import type { Timing } from '../observe/observe.ts'
 
 export type ProposeDone = (error: LemnisError | null, result: Uint8Array) => void
 export type ReadDone = (error: LemnisError | null) => void
@@ -26,11 +28,15 @@ export class Waiters {
   readonly #unconfirmed = new Map<number, ReadDone>()
   #unapplied: Read[] = []
   readonly #budget: ByteBudget
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+  readonly #commitSeconds: Timing
   #nextContext = 1
 
   /** Each proposal's bytes have been claimed from `budget`, and are released when it is answered. */
-  constructor(budget: ByteBudget) {
+  constructor(budget: ByteBudget, clock: Pick<Clock, 'monotonicMs'>, commitSeconds: Timing) {
     this.#budget = budget
+    this.#clock = clock
+    this.#commitSeconds = commitSeconds
   }
 
   get readCount(): number {
@@ -57,8 +63,10 @@ export class Waiters {
     if (proposal === undefined) return
     this.#proposals.delete(index)
     this.#budget.release(proposal.bytes)
-    if (proposal.term === term) proposal.done(null, result)
-    else proposal.done(new LemnisError('PROPOSAL_DROPPED', { index }), EMPTY)
+    if (proposal.term === term) {
+      this.#commitSeconds.record((this.#clock.monotonicMs() - proposal.sinceMs) / 1000)
+      proposal.done(null, result)
+    } else proposal.done(new LemnisError('PROPOSAL_DROPPED', { index }), EMPTY)
   }
 
   /** A read that waits for proof of leadership; the context comes back in a Ready. */

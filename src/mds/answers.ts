@@ -3,20 +3,19 @@
 // data, and what helps. Reads only.
 
 import type { ReplyOf, RequestOf } from '../format/control/call.ts'
-import type { LIST_COPYSETS, LOCATE_COPYSETS } from '../format/control/mds.ts'
+import type { LIST_CHUNKSERVERS, LIST_COPYSETS, LOCATE_COPYSETS } from '../format/control/mds.ts'
 import { type Chunkserver, type Copyset, type Member, NO_SCRUB } from '../format/control/parts.ts'
-import type {
-  ChunkserverRecord,
-  CopysetRecord,
-  OperatorRecord,
-} from '../format/records/topology.ts'
+import type { ChunkserverRecord, CopysetRecord } from '../format/records/topology.ts'
 import { Pairs } from '../placement/pairs.ts'
-import type { ClusterViews, CopysetHealth } from './cluster-view.ts'
+import type { ClusterViews } from './cluster-view.ts'
 import type { Reports } from './reports.ts'
 import { chunkserverOf, type Topology } from './topology.ts'
 
 /** Copysets in one answer: some 500 bytes each must fit a frame's body. */
 const COPYSETS_PAGE = 1500
+
+/** Chunkservers in one answer: some 900 bytes each with long names, and no more than 2 KiB. */
+const CHUNKSERVERS_PAGE = 500
 
 const NO_DISK = {
   usedBytes: 0,
@@ -37,6 +36,18 @@ export class Answers {
     this.#topology = topology
     this.#reports = reports
     this.#views = views
+  }
+
+  /** In order of id, a page at a time. */
+  chunkserverPage({
+    from = 0,
+  }: RequestOf<typeof LIST_CHUNKSERVERS>): ReplyOf<typeof LIST_CHUNKSERVERS> {
+    const all = this.chunkservers()
+      .filter(({ id }) => id >= from)
+      .sort((a, b) => a.id - b.id)
+    const chunkservers = all.slice(0, CHUNKSERVERS_PAGE)
+    const next = all[CHUNKSERVERS_PAGE]?.id
+    return next === undefined ? { chunkservers } : { chunkservers, next }
   }
 
   chunkservers(): Chunkserver[] {
@@ -74,6 +85,9 @@ export class Answers {
       scrub: heard?.last.scrub ?? NO_SCRUB,
       copysets: this.#topology.copysetsOf(id).size,
       damaged: damaged.length,
+      ...(record.draining === undefined ? {} : { draining: record.draining }),
+      ...(record.slow === undefined ? {} : { slow: record.slow }),
+      ...(heard?.last.recovery === undefined ? {} : { recovery: heard.last.recovery }),
     }
   }
 
@@ -101,7 +115,9 @@ export class Answers {
 
   #copyset(copyset: CopysetRecord): Copyset {
     const leader = this.#reports.leaderOf(copyset)
+    const behind = this.#views.lagOf(copyset)
     return {
+      ...(behind === 0 ? {} : { behind }),
       id: copyset.id,
       pool: copyset.pool,
       epoch: copyset.epoch,
@@ -137,38 +153,4 @@ export class Answers {
     })
     return { copysets }
   }
-
-  healthCounts(): Record<CopysetHealth, number> {
-    const counts = { ok: 0, degraded: 0, broken: 0, moving: 0, unknown: 0 }
-    for (const copyset of this.#topology.copysets.values()) counts[this.#views.healthOf(copyset)]++
-    return counts
-  }
-
-  moving(): { copyset: number; what: string; why: string; sinceMs: number }[] {
-    return Array.from(this.#topology.operators.values(), (operator) => ({
-      copyset: operator.copyset,
-      what: this.#whatMoves(operator),
-      why: WHY[operator.why],
-      sinceMs: operator.sinceMs,
-    }))
-  }
-
-  #whatMoves({ copyset: id, from, to }: OperatorRecord): string {
-    const copyset = this.#topology.copysets.get(id)
-    const leader = copyset === undefined ? null : this.#reports.leaderOf(copyset)
-    const waitsFor = leader?.report.changing ?? (leader === null ? 'a leader' : 'its turn')
-    const source = chunkserverOf(from)
-    const target = chunkserverOf(to)
-    const what =
-      source === target
-        ? `replica on chunkserver ${source} is made anew`
-        : `replica of chunkserver ${source} is rebuilt on chunkserver ${target}`
-    return `${what}; waits for ${waitsFor}`
-  }
-}
-
-const WHY: Readonly<Record<OperatorRecord['why'], string>> = {
-  offline: 'its chunkserver is offline',
-  'disk-lost': 'its disk failed or was replaced',
-  damaged: 'the replica is damaged',
 }

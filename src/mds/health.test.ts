@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { type ChunkserverFacts, type HealthFacts, judge } from './health.ts'
+import { type ChunkserverFacts, guardSays, type HealthFacts, judge } from './health.ts'
 
 const GOOD: HealthFacts = {
   pools: 1,
   chunkservers: [one(1), one(2), one(3)],
   copysets: { ok: 12, degraded: 0, broken: 0, moving: 0, unknown: 0 },
   founding: 0,
-  zonesAway: [],
+  guard: { reasons: [], zonesAway: [], away: 0, expected: 3 },
+  maintenance: null,
   waiting: new Map(),
 }
 
@@ -39,13 +40,14 @@ describe('the health of a cluster', () => {
       ],
       copysets: { ok: 0, degraded: 1, broken: 1, moving: 0, unknown: 1 },
       founding: 1,
-      zonesAway: ['default/z1'],
+      guard: { reasons: ['zone-away'], zonesAway: ['default/z1'], away: 2, expected: 5 },
+      maintenance: { by: 'ana', reason: 'new switches', leftMs: 90_000 },
       waiting: new Map([
         ['host-away', 1],
         ['no-place', 2],
       ]),
     })
-    expect(reasons).toHaveLength(13)
+    expect(reasons).toHaveLength(14)
     for (const reason of reasons) expect(reason).toMatch(/^[A-Z0-9][^:]+: [^;]+; [^;]+\.$/)
     expect(reasons).toContain(
       'Chunkserver 1 is offline: the other replicas serve, and what they held is rebuilt where ' +
@@ -60,5 +62,17 @@ describe('the health of a cluster', () => {
     )
     const retired = [one(1, { state: 'retired', isLost: true, isFull: true })]
     expect(judge({ ...GOOD, chunkservers: retired }).reasons).toEqual([])
+  })
+
+  it('says why nothing moves, in one sentence', () => {
+    expect(guardSays(GOOD.guard)).toBeNull()
+    const guard = { ...GOOD.guard, reasons: ['many-away' as const], away: 5, expected: 12 }
+    expect(guardSays(guard)).toBe('Nothing moves: 5 of 12 chunkservers are silent.')
+    const { state, reasons } = judge({ ...GOOD, guard })
+    expect(state).toBe('warning')
+    expect(reasons.join()).toContain('5 of 12 chunkservers are silent')
+    const all = ['maintenance', 'young', 'zone-away', 'many-away'] as const
+    const says = guardSays({ ...guard, reasons: all, zonesAway: ['p/z1'] })
+    expect(says).toMatch(/^Nothing moves: maintenance is on; .*p\/z1; 5 of 12 .*\.$/)
   })
 })

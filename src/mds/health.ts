@@ -2,8 +2,10 @@
 // what helps. A function of counts and lists; nothing here asks or decides.
 
 import type { ReplyOf } from '../format/control/call.ts'
-import type { STATUS } from '../format/control/mds.ts'
-import type { Obstacle } from '../placement/recover.ts'
+import type { PoolFill, STATUS } from '../format/control/mds.ts'
+import type { Slow } from '../format/control/parts.ts'
+import type { Guard } from '../placement/guard.ts'
+import type { Obstacle } from '../placement/operator.ts'
 import type { CopysetHealth } from './cluster-view.ts'
 
 export interface ChunkserverFacts {
@@ -14,6 +16,11 @@ export interface ChunkserverFacts {
   readonly isFull: boolean
   readonly badBlocks: number
   readonly repairedBlocks: number
+  /** Why it counts as slow or sick. */
+  readonly slow?: Slow
+  readonly isDraining?: boolean
+  /** Its pool, where that is not there or leaves its zone out. */
+  readonly outside?: string
 }
 
 export interface HealthFacts {
@@ -21,14 +28,19 @@ export interface HealthFacts {
   readonly chunkservers: readonly ChunkserverFacts[]
   readonly copysets: Readonly<Record<CopysetHealth, number>>
   readonly founding: number
-  readonly zonesAway: readonly string[]
+  readonly guard: Guard
+  readonly maintenance: { by: string; reason: string; leftMs: number } | null
   readonly waiting: ReadonlyMap<Obstacle, number>
+  readonly fills?: readonly PoolFill[]
+  /** Copysets, among the degraded ones, that are whole but for a replica which is far behind. */
+  readonly lagging?: { readonly copysets: number; readonly entries: number }
 }
 
 export type HealthOf = ReplyOf<typeof STATUS>['health']
 
 /** Ids named in one sentence. */
 const NAMED_MAX = 8
+const MINUTE_MS = 60_000
 
 export function judge(facts: HealthFacts): HealthOf {
   const errors = [...brokenReasons(facts), ...fullReasons(facts)]
@@ -36,6 +48,9 @@ export function judge(facts: HealthFacts): HealthOf {
     ...poolReasons(facts),
     ...lostReasons(facts),
     ...silentReasons(facts),
+    ...slowReasons(facts),
+    ...fillReasons(facts),
+    ...outsideReasons(facts),
     ...redundancyReasons(facts),
     ...obstacleReasons(facts),
   ]
@@ -122,8 +137,63 @@ function* silentReasons({ chunkservers }: HealthFacts): Generator<string> {
   }
 }
 
-function* redundancyReasons({ copysets }: HealthFacts): Generator<string> {
-  const { degraded, unknown } = copysets
+function* slowReasons({ chunkservers }: HealthFacts): Generator<string> {
+  const all = chunkservers.filter((one) => one.slow !== undefined && one.state !== 'retired')
+  for (const { id, slow, isDraining = false } of all.slice(0, NAMED_MAX)) {
+    if (slow === undefined) continue
+    const fate = isDraining ? 'it is being emptied' : 'it is emptied if that lasts'
+    yield sentence(
+      `Chunkserver ${id} is ${slow.why === 'errors' ? 'sick' : 'slow'}: ${slow.says}`,
+      `it leads nothing and gets nothing new, and ${fate}`,
+      `look at its disk; \`lemnis chunkserver clear-slow ${id}\` after it was mended`,
+    )
+  }
+  const more = all.length - NAMED_MAX
+  if (more > 0) {
+    yield sentence(
+      count(more, 'more chunkserver is', 'more chunkservers are') + ' slow or sick',
+      'so many at once share a cause',
+      'look for what they have in common (`lemnis chunkserver list`)',
+    )
+  }
+}
+
+function* fillReasons({ fills = [] }: HealthFacts): Generator<string> {
+  for (const { name, level, fullestPercent, daysLeft } of fills) {
+    if (level !== 'near' && level !== 'nearly') continue
+    const days = daysLeft === undefined ? '' : `, at the present rate in some ${daysLeft} days`
+    yield sentence(
+      `Pool ${name} is filling up: its fullest chunkserver is used to ${fullestPercent} %`,
+      `writes of new data stop when it is full${days}`,
+      'add chunkservers to the pool, or delete volumes and empty the trash',
+    )
+  }
+}
+
+function* outsideReasons({ pools, chunkservers }: HealthFacts): Generator<string> {
+  if (pools === 0) return
+  const outside = chunkservers.filter((one) => one.outside !== undefined && one.state !== 'retired')
+  const [first] = outside
+  if (first === undefined) return
+  yield sentence(
+    subject(outside, 'takes part in no pool', 'take part in no pool'),
+    'nothing is stored there',
+    `make pool ${first.outside} with their zones, or start them with another --pool`,
+  )
+}
+
+function* redundancyReasons({ copysets, lagging }: HealthFacts): Generator<string> {
+  const { unknown } = copysets
+  const behind = lagging?.copysets ?? 0
+  const degraded = copysets.degraded - behind
+  if (lagging !== undefined && behind > 0) {
+    yield sentence(
+      count(behind, 'copyset has a replica', 'copysets have a replica') +
+        ` that is up to ${lagging.entries} entries behind and catches up`,
+      'everything is served, but another failure may stop I/O until it has',
+      'if it lasts, look at the disk and the network of its chunkserver',
+    )
+  }
   if (degraded > 0) {
     yield sentence(
       count(degraded, 'copyset is a replica short', 'copysets are a replica short'),
@@ -140,7 +210,24 @@ function* redundancyReasons({ copysets }: HealthFacts): Generator<string> {
   }
 }
 
-function* obstacleReasons({ zonesAway, waiting }: HealthFacts): Generator<string> {
+function* obstacleReasons({ guard, maintenance, waiting }: HealthFacts): Generator<string> {
+  const { zonesAway, reasons, away, expected } = guard
+  if (maintenance !== null) {
+    const { by, reason, leftMs } = maintenance
+    const minutes = Math.ceil(leftMs / MINUTE_MS)
+    yield sentence(
+      `Maintenance by ${by} (${reason}) for another ${count(minutes, 'minute', 'minutes')}`,
+      'nothing is rebuilt or moved, whatever goes away',
+      '`lemnis maintenance off` ends it',
+    )
+  }
+  if (reasons.includes('many-away') && zonesAway.length === 0) {
+    yield sentence(
+      `${away} of ${expected} chunkservers are silent`,
+      'so many come back together, so nothing is rebuilt or moved',
+      'start them, or remove those that will not come back (`lemnis chunkserver drain`)',
+    )
+  }
   if (zonesAway.length > 0) {
     const zones = zonesAway.join(', ')
     yield sentence(
@@ -165,6 +252,23 @@ function* obstacleReasons({ zonesAway, waiting }: HealthFacts): Generator<string
       'start or add chunkservers in zones of which it has no replica',
     )
   }
+}
+
+/** Why nothing moves now, in one sentence; null when nothing forbids it. */
+export function guardSays({ reasons, zonesAway, away, expected }: Guard): string | null {
+  const says = reasons.map((reason) => {
+    switch (reason) {
+      case 'maintenance':
+        return 'maintenance is on'
+      case 'young':
+        return 'the MDS has just started and has not heard everybody yet'
+      case 'zone-away':
+        return `whole zones are away: ${zonesAway.join(', ')}`
+      case 'many-away':
+        return `${away} of ${expected} chunkservers are silent`
+    }
+  })
+  return says.length === 0 ? null : `Nothing moves: ${says.join('; ')}.`
 }
 
 function count(of: number, one: string, many: string): string {

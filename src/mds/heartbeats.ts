@@ -8,6 +8,7 @@ import type { ReplyOf } from '../format/control/call.ts'
 import type { HEARTBEAT, ReplicaReport } from '../format/control/chunkserver.ts'
 import type { ChunkserverRecord, CopysetRecord } from '../format/records/topology.ts'
 import type { Observer } from '../observe/observe.ts'
+import type { Operators } from './operators.ts'
 import type { Orders } from './orders.ts'
 import type { Heartbeat, Reports } from './reports.ts'
 import { chunkserverOf, type Draft, type Topology } from './topology.ts'
@@ -19,6 +20,7 @@ export interface HeartbeatsOptions {
   readonly topology: Topology
   readonly reports: Reports
   readonly orders: Orders
+  readonly operators: Operators
   readonly intervalMs: number
   /** Limits of the volumes that have any. */
   readonly limits: () => HeartbeatReply['limits']
@@ -57,9 +59,12 @@ export class Heartbeats {
   /** By their own last word; one that is silent for good is replaced, and holds nobody back. */
   #full(): number[] {
     const { topology, reports } = this.#options
-    return [...topology.chunkservers.keys()].filter(
-      (id) => reports.of(id)?.last.disk.state === 'full' && reports.presenceOf(id) !== 'offline',
-    )
+    const full: number[] = []
+    for (const id of topology.chunkservers.keys()) {
+      const isFull = reports.of(id)?.last.disk.state === 'full'
+      if (isFull && reports.presenceOf(id) !== 'offline') full.push(id)
+    }
+    return full
   }
 
   #check({ id, token, address }: Heartbeat): ChunkserverRecord {
@@ -97,7 +102,16 @@ export class Heartbeats {
   #draft(heartbeat: Heartbeat): Draft {
     const draft = this.#options.topology.draft()
     for (const report of heartbeat.replicas) this.#draftCopyset(draft, report)
+    this.#draftScrub(draft, heartbeat)
     return draft
+  }
+
+  /** What it has scrubbed outlives its process, which forgets it. */
+  #draftScrub(draft: Draft, { id, scrub }: Heartbeat): void {
+    const record = this.#options.topology.chunkservers.get(id)
+    const isOver = scrub.state === 'idle' && scrub.finishedMs > 0
+    if (record === undefined || !isOver || scrub.startedMs <= (record.scrubbedMs ?? 0)) return
+    draft.putChunkserver({ ...record, scrubbedMs: scrub.startedMs })
   }
 
   #draftCopyset(draft: Draft, report: ReplicaReport): void {
@@ -115,9 +129,10 @@ export class Heartbeats {
           voters: record.voters.map(chunkserverOf).join(' '),
         })
       })
-      this.#endOperator(draft, record)
+      this.#options.operators.noteMembers(draft, record)
       return
     }
+    if (report.leads) this.#options.operators.noteLeader(draft, copyset, report)
     if (copyset.founding && this.#isFounded(copyset)) {
       draft.putCopyset({ ...copyset, founding: false })
       draft.after(() => observer.emit('mds_copyset_founded', { group: copyset.id }))
@@ -129,8 +144,9 @@ export class Heartbeats {
     const copyset = this.#options.topology.copysets.get(group)
     if (copyset === undefined || epoch !== copyset.epoch || voters.length === 0) return
     const chunkserver = chunkserverOf(replica)
+    if (isSameSet(voters, copyset.voters)) return
     const key = `${group}/${epoch}/${chunkserver}`
-    if (isSameSet(voters, copyset.voters) || this.#conflicts.has(key)) return
+    if (this.#conflicts.has(key)) return
     this.#conflicts.add(key)
     this.#options.observer.emit('mds_membership_conflict', {
       group,
@@ -144,23 +160,6 @@ export class Heartbeats {
   #isFounded(copyset: CopysetRecord): boolean {
     const { reports } = this.#options
     return copyset.voters.every((voter) => reports.replica(copyset.id, voter) !== undefined)
-  }
-
-  #endOperator(draft: Draft, copyset: CopysetRecord): void {
-    const { topology, observer } = this.#options
-    const operator = topology.operators.get(copyset.id)
-    if (operator === undefined) return
-    const isDone = copyset.voters.includes(operator.to) && !copyset.voters.includes(operator.from)
-    if (!isDone) return
-    draft.removeOperator(copyset.id)
-    draft.after(() => {
-      observer.emit('mds_operator_finished', {
-        group: copyset.id,
-        from: chunkserverOf(operator.from),
-        to: chunkserverOf(operator.to),
-        why: operator.why,
-      })
-    })
   }
 
   #directory(): { chunkserver: number; address: string }[] {

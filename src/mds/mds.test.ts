@@ -104,8 +104,8 @@ describe('an MDS', () => {
     fleet.store.land([], [{ kind: 'put', key: 'owner', value: '{}' }])
     fleet.mdsHost.resume()
     const pool = { name: 'default', replicas: 3, copysets: 1 }
-    expect(await fleet.refusal(CREATE_POOL, pool)).toBe('CONFLICT')
-    expect(fleet.failures).toEqual(['CONFLICT'])
+    expect(await fleet.refusal(CREATE_POOL, pool)).toBe('NOT_LEADER')
+    expect(fleet.failures).toEqual(['NOT_LEADER'])
   })
 
   it('pages through copysets', async () => {

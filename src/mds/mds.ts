@@ -1,6 +1,7 @@
-// Owns the composition of a metadata server: what it knows (ledger, topology, reports), who decides
-// (scheduler, namespace) and how it is asked. Invariant: nothing is served before all records are
-// read, and nothing after the ledger has failed: then only a new start says what is true.
+// Owns the composition of a metadata server that has the right to serve: what it knows (ledger, topology,
+// reports), who decides (scheduler, namespace) and what it answers. Invariant: nothing is served before
+// all records are read, and nothing after the ledger has failed: then only reading anew says what is true.
+// Leaves to mds-server.ts when that is, and the wire.
 
 import type { LemnisError } from '../base/errors.ts'
 import type { Env } from '../env/env.ts'
@@ -17,28 +18,35 @@ import {
   STATUS,
   type Status,
 } from '../format/control/mds.ts'
+import type { Chunkserver } from '../format/control/parts.ts'
 import type { Observer } from '../observe/observe.ts'
 import { type RpcConfig, rpcConfig } from '../rpc/config.ts'
-import { serveControl } from '../rpc/control.ts'
-import { RpcServer } from '../rpc/server.ts'
 import { Answers } from './answers.ts'
+import type { CallTable } from './calls.ts'
 import { ClusterViews } from './cluster-view.ts'
 import { type MdsConfig, mdsConfig } from './config.ts'
 import { Courier } from './courier.ts'
-import { judge } from './health.ts'
+import { type ChunkserverFacts, guardSays, type HealthFacts, judge } from './health.ts'
 import { Heartbeats } from './heartbeats.ts'
+import { Maintenance } from './maintenance.ts'
+import { OperatorViews } from './operator-views.ts'
+import { Operators } from './operators.ts'
+import { OperatorsService } from './operators-service.ts'
 import { Orders } from './orders.ts'
 import { Pools } from './pools.ts'
+import { Progress } from './progress.ts'
 import type { MdsBug } from './records.ts'
 import { Registration } from './registration.ts'
 import { Reports } from './reports.ts'
 import { Scheduler, type SchedulerOptions } from './scheduler.ts'
-import { Ledger } from './state.ts'
+import { Scrubs } from './scrubs.ts'
+import { type Elected, Ledger } from './state.ts'
 import { Topology } from './topology.ts'
+import { TopologyService } from './topology-service.ts'
 import { VolumeService } from './volumes-service.ts'
 
 export interface MdsOptions {
-  /** Where it listens; port 0 picks a free one. */
+  /** Where callers reach it. */
   readonly address: Address
   /** Of the program, for people. */
   readonly version: string
@@ -46,8 +54,6 @@ export interface MdsOptions {
   readonly httpAddress?: string
   readonly config?: MdsConfig
   readonly rpc?: RpcConfig
-  /** Nothing can be written any more: the process should report, end, and start anew. */
-  readonly onFailed?: (error: LemnisError) => void
   /** Planted bugs; given by the simulator only. */
   readonly bugs?: ReadonlySet<MdsBug>
 }
@@ -73,15 +79,21 @@ function partsOf(
   topology: Topology,
 ): Parts {
   const reports = new Reports(env.clock, config)
-  const views = new ClusterViews(topology, reports, config.fullPercent)
+  const views = new ClusterViews(topology, reports, config)
   const orders = new Orders(observer, topology, reports)
+  const maintenance = new Maintenance(env, observer, topology, reports)
+  const scrubs = new Scrubs(env, topology, reports)
+  const progress = new Progress(env.clock)
   const courier = new Courier(env, observer, rpc, topology, config.orderTimeoutMs)
   const pools = new Pools({ env, observer, topology, views, orders, courier })
-  return { env, observer, config, topology, reports, views, orders, courier, pools }
+  const world = { env, observer, config, topology, reports, views, orders, courier, progress }
+  const operators = new Operators(world)
+  return { ...world, operators, maintenance, scrubs, pools }
 }
 
 export class Mds {
-  readonly #env: Env
+  /** Called once, when it can write nothing more: nobody may hear anything from it after this. */
+  onFailed: ((error: LemnisError) => void) | null = null
   readonly #options: MdsOptions
   readonly #topology: Topology
   readonly #reports: Reports
@@ -91,19 +103,17 @@ export class Mds {
   readonly #registration: Registration
   readonly #heartbeats: Heartbeats
   readonly #scheduler: Scheduler
+  readonly #operatorViews: OperatorViews
+  readonly #operatorsService: OperatorsService
+  readonly #maintenance: Maintenance
+  readonly #scrubs: Scrubs
   readonly #courier: Courier
   readonly #volumes: VolumeService
-  readonly #server: RpcServer
+  readonly #topologyService: TopologyService
   #closed: Promise<void> | null = null
 
-  private constructor(
-    parts: Parts,
-    options: MdsOptions,
-    volumes: VolumeService,
-    server: RpcServer,
-  ) {
+  private constructor(parts: Parts, options: MdsOptions, volumes: VolumeService) {
     const { env, observer, config, topology, reports, views, orders } = parts
-    this.#env = env
     this.#options = options
     this.#topology = topology
     this.#reports = reports
@@ -111,7 +121,6 @@ export class Mds {
     this.#courier = parts.courier
     this.#pools = parts.pools
     this.#volumes = volumes
-    this.#server = server
     this.#answers = new Answers(topology, reports, views)
     this.#registration = new Registration(env, observer, topology)
     this.#heartbeats = new Heartbeats({
@@ -119,75 +128,123 @@ export class Mds {
       topology,
       reports,
       orders,
+      operators: parts.operators,
       intervalMs: config.heartbeatIntervalMs,
       limits: () => volumes.volumes.limits(),
     })
     this.#scheduler = new Scheduler(parts)
+    const { operators, maintenance, scrubs, progress } = parts
+    const scheduler = this.#scheduler
+    this.#maintenance = maintenance
+    this.#scrubs = scrubs
+    this.#topologyService = new TopologyService({
+      ...parts,
+      volumesIn: (pool) => volumes.volumes.countIn(pool),
+      mayMove: () => scheduler.guard.reasons.length === 0,
+    })
+    const { clock } = env
+    const waiting = (): number => scheduler.rebuildsWaiting
+    this.#operatorViews = new OperatorViews({
+      clock,
+      topology,
+      reports,
+      operators,
+      progress,
+      waiting,
+    })
+    const operatorViews = this.#operatorViews
+    this.#operatorsService = new OperatorsService({
+      operators,
+      views: operatorViews,
+      scheduler,
+      maintenance,
+      scrubs,
+    })
     this.#measure(observer)
   }
 
   /**
-   * Reads all records, begins to serve and to schedule. The caller closes `store` after the MDS.
+   * Takes the store over and reads all records. `elected` is null for a store that one MDS has alone.
+   * The caller closes `store` after the MDS.
    */
-  static async start(
+  static async load(
     env: Env,
     observer: Observer,
     store: MetaStore,
     options: MdsOptions,
+    elected: Elected | null,
   ): Promise<Mds> {
     const config = options.config ?? mdsConfig()
-    const ledger = await Ledger.open(store, observer, options.address, env.clock.wallMs())
+    const ledger = await Ledger.open(store, observer, options.address, env.clock.wallMs(), elected)
     const topology = await Topology.load(env, ledger)
     const { clusterId } = topology.cluster
     const rpc = { ...(options.rpc ?? rpcConfig()), clusterId }
     const parts = partsOf(env, observer, config, rpc, topology)
+    await parts.operators.adopt()
     const bugs = options.bugs ?? new Set()
     const context = { env, observer, config, rpc, ledger, topology: parts.pools, bugs }
     const volumes = await VolumeService.load(context)
-    const server = await RpcServer.listen(env, observer, options.address, rpc, 'mds')
-    const mds = new Mds(parts, options, volumes, server)
-    ledger.onFailed = (error) => {
-      void mds.close()
-      options.onFailed?.(error)
-    }
-    mds.#serve()
-    mds.#scheduler.start()
-    observer.emit('mds_started', { address: server.address, clusterId })
+    const mds = new Mds(parts, options, volumes)
+    ledger.onFailed = (error) => mds.onFailed?.(error)
     return mds
   }
 
-  /** The address listened at, with the port that was picked. */
-  get address(): Address {
-    return this.#server.address
+  /** Answers, and begins to schedule. */
+  serve(calls: CallTable): void {
+    calls.serve(REGISTER_CHUNKSERVER, (request) => this.#register(request))
+    calls.serve(HEARTBEAT, async (request) => {
+      const reply = await this.#heartbeats.take(request)
+      this.#topologyService.heard(request)
+      return reply
+    })
+    calls.serve(CREATE_POOL, (request) => this.#pools.create(request))
+    calls.serve(LIST_CHUNKSERVERS, (request) => this.#answers.chunkserverPage(request))
+    calls.serve(LIST_COPYSETS, (request) => this.#answers.copysets(request))
+    calls.serve(LOCATE_COPYSETS, ({ groups }) => this.#answers.locate(groups))
+    calls.serve(STATUS, () => this.status())
+    calls.serve(START_SCRUB, async () => {
+      await this.#scrubs.startAll()
+      return {}
+    })
+    this.#operatorsService.serve(calls)
+    this.#topologyService.start(calls)
+    this.#volumes.start(calls)
+    this.#scheduler.start()
+  }
+
+  /** Why nothing is written any more, or null. */
+  get failure(): LemnisError | null {
+    return this.#topology.ledger.failure
+  }
+
+  /** It was read from what a standby had at hand. */
+  get wasWarm(): boolean {
+    return this.#topology.ledger.isWarm
   }
 
   get clusterId(): string {
     return this.#topology.cluster.clusterId
   }
 
-  /** Ends what waits, answers what is in flight, and writes nothing more. */
+  /** Writes nothing more: what waits is refused. */
+  seal(): void {
+    this.#topology.ledger.close()
+  }
+
+  /** Ends all that it does by itself, and writes nothing more. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
   }
 
   async #close(): Promise<void> {
-    this.#topology.ledger.close()
-    await this.#server.close()
-    await Promise.all([this.#scheduler.close(), this.#volumes.close(), this.#courier.close()])
-  }
-
-  #serve(): void {
-    const server = this.#server
-    serveControl(server, REGISTER_CHUNKSERVER, (request) => this.#register(request))
-    serveControl(server, HEARTBEAT, (request) => this.#heartbeats.take(request))
-    serveControl(server, CREATE_POOL, (request) => this.#pools.create(request))
-    serveControl(server, LIST_CHUNKSERVERS, () => ({ chunkservers: this.#answers.chunkservers() }))
-    serveControl(server, LIST_COPYSETS, (request) => this.#answers.copysets(request))
-    serveControl(server, LOCATE_COPYSETS, ({ groups }) => this.#answers.locate(groups))
-    serveControl(server, STATUS, () => this.status())
-    serveControl(server, START_SCRUB, () => this.#startScrub())
-    this.#volumes.start(server)
+    this.seal()
+    await Promise.all([
+      this.#scheduler.close(),
+      this.#volumes.close(),
+      this.#courier.close(),
+      this.#topologyService.close(),
+    ])
   }
 
   async #register(
@@ -198,22 +255,13 @@ export class Mds {
     return reply
   }
 
-  /** Every chunkserver hears of it with its next heartbeat, also one that is away now. */
-  async #startScrub(): Promise<Record<string, never>> {
-    await this.#topology.ledger.change(() => {
-      const draft = this.#topology.draft()
-      const before = draft.cluster.scrubMs
-      draft.patchCluster({ scrubMs: Math.max(before + 1, this.#env.clock.wallMs()) })
-      return draft.write(() => {})
-    })
-    return {}
-  }
-
   status(): Status {
     const { version, httpAddress = '' } = this.#options
     const { volumes } = this.#volumes
     const chunkservers = this.#answers.chunkservers()
-    const { ok, degraded, broken, moving, unknown } = this.#answers.healthCounts()
+    const { counts: healths, lagging } = this.#views.survey()
+    const { ok, degraded, broken, moving, unknown } = healths
+    const fills = this.#topologyService.fills()
     const counts = { online: 0, unstable: 0, offline: 0 }
     let capacityBytes = 0
     let usedBytes = 0
@@ -229,18 +277,14 @@ export class Mds {
       ...(httpAddress === '' ? {} : { httpAddress }),
       health: judge({
         pools: this.#topology.pools.size,
-        chunkservers: chunkservers.map(({ id, state, disk }) => ({
-          id,
-          state,
-          isLost: this.#views.chunkserver(id)?.isLost ?? false,
-          isFull: this.#views.chunkserver(id)?.isFull ?? false,
-          badBlocks: disk.badBlocks,
-          repairedBlocks: disk.repairedBlocks,
-        })),
+        chunkservers: chunkservers.map((one) => this.#chunkserverFacts(one)),
         copysets: { ok, degraded, broken, moving, unknown },
         founding: this.#founding().length,
-        zonesAway: this.#scheduler.zonesAway,
+        guard: this.#scheduler.guard,
+        maintenance: this.#maintenanceFacts(),
         waiting: this.#scheduler.waiting,
+        fills,
+        lagging,
       }),
       chunkservers: counts,
       copysets: { total: this.#topology.copysets.size, ok, degraded, broken, moving },
@@ -248,18 +292,56 @@ export class Mds {
       deletedVolumes: volumes.deletedCount,
       capacityBytes,
       usedBytes,
-      moving: this.#answers.moving(),
+      moving: this.#operatorViews.moving(),
+      operators: this.#operatorViews.summary(),
+      ...this.#holds(),
+      pools: fills,
+      slow: chunkservers.filter(({ slow }) => slow !== undefined).map(({ id }) => id),
+    }
+  }
+
+  #chunkserverFacts({ id, state, disk, pool, slow, draining }: Chunkserver): ChunkserverFacts {
+    const view = this.#views.chunkserver(id)
+    const isOutside = view !== undefined && !this.#topology.pools.has(view.pool)
+    return {
+      id,
+      state,
+      isLost: view?.isLost ?? false,
+      isFull: view?.isFull ?? false,
+      badBlocks: disk.badBlocks,
+      repairedBlocks: disk.repairedBlocks,
+      isDraining: draining !== undefined,
+      ...(slow === undefined ? {} : { slow }),
+      ...(isOutside ? { outside: pool } : {}),
+    }
+  }
+
+  #maintenanceFacts(): HealthFacts['maintenance'] {
+    const current = this.#maintenance.current
+    if (current === null) return null
+    return { by: current.by, reason: current.reason, leftMs: this.#maintenance.leftMs }
+  }
+
+  /** What keeps everything from moving. */
+  #holds(): Pick<Status, 'maintenance' | 'guard'> {
+    const maintenance = this.#maintenance.current
+    const guard = guardSays(this.#scheduler.guard)
+    return {
+      ...(maintenance === null ? {} : { maintenance }),
+      ...(guard === null ? {} : { guard }),
     }
   }
 
   /** What lasts, for people. */
   waits(): MdsWait[] {
-    const waits: MdsWait[] = this.#answers.moving().map(({ copyset, what, why, sinceMs }) => ({
-      what,
-      who: `copyset ${copyset}, as ${why}`,
-      sinceMs,
-      until: 'the new replica has caught up and is a member',
-    }))
+    const waits: MdsWait[] = this.#operatorViews
+      .moving()
+      .map(({ copyset, what, why, sinceMs }) => ({
+        what,
+        who: `copyset ${copyset}, as ${why}`,
+        sinceMs,
+        until: 'the new replica has caught up and is a member',
+      }))
     for (const { name, createdMs } of this.#topology.pools.values()) {
       const founding = this.#founding().filter(({ pool }) => pool === name).length
       if (founding === 0) continue
@@ -283,9 +365,10 @@ export class Mds {
       return ids.filter((id) => this.#reports.presenceOf(id) === 'online').length
     })
     observer.gauge('mds_copysets_impaired', () => {
-      const { degraded, broken } = this.#answers.healthCounts()
+      const { degraded, broken } = this.#views.survey().counts
       return degraded + broken
     })
     observer.gauge('mds_operators', () => this.#topology.operators.size)
+    observer.gauge('mds_guarded', () => (this.#scheduler.guard.reasons.length > 0 ? 1 : 0))
   }
 }

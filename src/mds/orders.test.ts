@@ -3,14 +3,20 @@ import { must } from '../base/assert.ts'
 import { type HostId, replicaIdOf } from '../copyset/replica-id.ts'
 import type { Env } from '../env/env.ts'
 import type { Order, ReplicaReport } from '../format/control/chunkserver.ts'
-import type { CopysetRecord } from '../format/records/topology.ts'
+import type { CopysetRecord, OperatorRecord } from '../format/records/topology.ts'
 import { type Observer, SILENT } from '../observe/observe.ts'
+import { rpcConfig } from '../rpc/config.ts'
 import { SimHost } from '../sim/host.ts'
 import { SimMetaDisk } from '../sim/metastore.ts'
 import { SimNetwork } from '../sim/network.ts'
 import { World } from '../sim/world.ts'
+import { ClusterViews } from './cluster-view.ts'
+import { mdsConfig } from './config.ts'
+import { Courier } from './courier.ts'
 import { Heartbeats } from './heartbeats.ts'
+import { Operators } from './operators.ts'
 import { Orders } from './orders.ts'
+import { Progress } from './progress.ts'
 import { Reports } from './reports.ts'
 import { Ledger } from './state.ts'
 import { Topology } from './topology.ts'
@@ -72,8 +78,14 @@ class Rig {
     this.#topology = topology
     const reports = new Reports(env.clock, { onlineMs: 60_000, offlineMs: 120_000 })
     const orders = new Orders(observer, topology, reports)
-    const options = { observer, topology, reports, orders, intervalMs: 1000, limits: () => [] }
-    this.#heartbeats = new Heartbeats(options)
+    const config = mdsConfig()
+    const views = new ClusterViews(topology, reports, config)
+    const courier = new Courier(env, observer, rpcConfig(), topology, config.orderTimeoutMs)
+    const progress = new Progress(env.clock)
+    const world = { env, observer, config, topology, reports, views, orders, courier, progress }
+    const operators = new Operators(world)
+    const told = { intervalMs: 1000, limits: () => [] }
+    this.#heartbeats = new Heartbeats({ observer, topology, reports, orders, operators, ...told })
     await this.write((draft) => {
       for (let id = 1; id <= 4; id++) draft.putChunkserver(chunkserver(id))
       draft.putCopyset({
@@ -154,6 +166,26 @@ function chunkserver(id: number) {
   }
 }
 
+function operator(
+  kind: OperatorRecord['kind'],
+  from: number | null,
+  to: number | null,
+  epoch: number,
+): OperatorRecord {
+  return {
+    copyset: GROUP,
+    ...(from === null ? {} : { from }),
+    ...(to === null ? {} : { to }),
+    why: 'offline',
+    epoch,
+    sinceMs: 0,
+    id: 1,
+    kind,
+    priority: 'high',
+    limitMs: 60_000,
+  }
+}
+
 /** Chunkserver 4 has taken the place of 3. */
 const AFTER = { epoch: 5, voters: [r(1), r(2), r(4)] }
 
@@ -197,14 +229,7 @@ describe('a replica that is no member any more', () => {
     expect(await rig.beat(3, created)).toEqual([])
     await rig.beat(1, report(r(1), { ...AFTER, epoch: 7, leads: true }))
     await rig.beat(2, report(r(2), { ...AFTER, epoch: 7 }))
-    const operator = {
-      copyset: GROUP,
-      from: r(4),
-      to: r(3, 2),
-      why: 'offline',
-      sinceMs: 0,
-    } as const
-    await rig.write((draft) => draft.putOperator({ ...operator, epoch: 7 }))
+    await rig.write((draft) => draft.putOperator(operator('move', r(4), r(3, 2), 7)))
     expect(await rig.beat(3, created)).toEqual([])
     await rig.write((draft) => draft.removeOperator(GROUP))
     expect((await rig.beat(3, created)).map(({ kind }) => kind)).toEqual(['destroy'])
@@ -252,8 +277,7 @@ describe('a reported configuration', () => {
     expect(await rig.beat(1, { ...leader, changing: 'catch-up' })).toEqual([])
     const voters = [r(1), r(2), r(3)]
     expect(await rig.beat(1, leader)).toEqual([{ kind: 'change', group: GROUP, epoch: 3, voters }])
-    const operator = { copyset: GROUP, from: r(3), to: r(4), why: 'offline', sinceMs: 0 } as const
-    await rig.write((draft) => draft.putOperator({ ...operator, epoch: 1 }))
+    await rig.write((draft) => draft.putOperator(operator('move', r(3), r(4), 1)))
     expect(await rig.beat(1, leader)).toEqual([
       { kind: 'change', group: GROUP, epoch: 3, voters: [r(1), r(2), r(4)] },
     ])
@@ -283,5 +307,56 @@ describe('a founding replica', () => {
     expect(rig.record.founding).toBe(false)
     // Whoever loses it later is not given an empty one under the same name.
     expect(await rig.beat(2)).toEqual([])
+  })
+})
+
+describe('a leader', () => {
+  const leader = report(r(1), { leads: true, appliedIndex: 100 })
+  let rig: Rig
+  beforeEach(async () => {
+    rig = new Rig()
+    await rig.up()
+    await rig.beat(2, report(r(2), { appliedIndex: 90 }))
+    await rig.beat(3, report(r(3), { appliedIndex: 95 }))
+  })
+
+  const put = (record: OperatorRecord): Promise<void> =>
+    rig.write((draft) => draft.putOperator(record))
+
+  it('is told to add a member, and to remove one', async () => {
+    await put(operator('add', null, r(4), 1))
+    expect(await rig.beat(1, leader)).toEqual([
+      { kind: 'change', group: GROUP, epoch: 1, voters: [r(1), r(2), r(3), r(4)] },
+    ])
+    await put(operator('remove', r(2), null, 1))
+    expect(await rig.beat(1, leader)).toEqual([
+      { kind: 'change', group: GROUP, epoch: 1, voters: [r(1), r(3)] },
+    ])
+  })
+
+  it('hands over before it is removed itself, to the one that has most', async () => {
+    await put(operator('remove', r(1), null, 1))
+    expect(await rig.beat(1, leader)).toEqual([{ kind: 'lead', group: GROUP, replica: r(3) }])
+    await rig.write((draft) => {
+      const slow = { sinceMs: 0, why: 'latency' as const, says: 'slow' }
+      draft.putChunkserver({ ...chunkserver(3), slow })
+    })
+    expect(await rig.beat(1, leader)).toEqual([{ kind: 'lead', group: GROUP, replica: r(2) }])
+    // Nobody else can: then it goes without.
+    await rig.beat(2, report(r(2), { damage: 'CORRUPT', voters: [] }))
+    expect(await rig.beat(1, leader)).toMatchObject([{ kind: 'change', voters: [r(2), r(3)] }])
+  })
+
+  it('hands over only to a member that serves, is as new, and lags little', async () => {
+    const order = { kind: 'lead', group: GROUP, replica: r(2) }
+    await put(operator('lead', r(1), r(2), 1))
+    expect(await rig.beat(1, leader)).toEqual([order])
+    expect(await rig.beat(1, { ...leader, appliedIndex: 1_000_000 })).toEqual([])
+    await rig.beat(2, report(r(2), { damage: 'CORRUPT', voters: [] }))
+    expect(await rig.beat(1, leader)).toEqual([])
+    await rig.beat(2, report(r(2), { appliedIndex: 90, leads: true, term: 2 }))
+    expect(rig.topology.operators.size).toBe(0)
+    expect(rig.topology.endedOperator(1)).toMatchObject({ kind: 'lead', state: 'finished' })
+    expect(await rig.beat(1, leader)).toEqual([])
   })
 })

@@ -4,6 +4,7 @@
 // rebuilt elsewhere.
 
 import { LemnisError } from '../base/errors.ts'
+import { without } from '../base/without.ts'
 import type { Env } from '../env/env.ts'
 import type { ReplyOf, RequestOf } from '../format/control/call.ts'
 import type { REGISTER_CHUNKSERVER } from '../format/control/chunkserver.ts'
@@ -94,8 +95,8 @@ export class Registration {
 
   /** Whoever answers for its disk is not replaced, whatever was thought. */
   #update(draft: Draft, known: ChunkserverRecord, request: Request): ChunkserverRecord {
-    const { id, diskId, token, registeredMs } = known
-    const record = { id, diskId, token, registeredMs, ...placeOf(request) }
+    const kept = without(known, 'replacedBy')
+    const record = { ...kept, ...placeOf(request), pool: this.#poolFor(draft, known, request) }
     const fields = ['address', 'httpAddress', 'pool', 'zone', 'server', 'version'] as const
     const isSame =
       known.replacedBy === undefined &&
@@ -111,6 +112,15 @@ export class Registration {
     )
     if (hasMoved) draft.after(() => this.#say('mds_chunkserver_moved', record))
     return record
+  }
+
+  /** What it holds belongs to a pool: one that is not empty stays in it, whatever its flags say. */
+  #poolFor(draft: Draft, { id, pool }: ChunkserverRecord, { pool: wished }: Request): string {
+    if (pool === wished || this.#topology.copysetsOf(id).size === 0) return wished
+    draft.after(() => {
+      this.#observer.emit('mds_chunkserver_keeps_pool', { chunkserver: id, pool, wished })
+    })
+    return pool
   }
 
   #say(

@@ -22,6 +22,8 @@ export interface Heard {
   readonly wallMs: number
   readonly last: Heartbeat
   readonly replicas: ReadonlyMap<number, ReplicaReport>
+  /** The heartbeat before; null for the first one. */
+  readonly before: { readonly atMs: number; readonly replicas: Heard['replicas'] } | null
 }
 
 /** What a copyset's leader said last. */
@@ -36,8 +38,14 @@ export class Reports {
   readonly #offlineMs: number
   readonly #startedMs: number
   readonly #heard = new Map<number, Heard>()
+  /** Who says in its newest heartbeat that it leads a copyset; seldom more than one. */
+  readonly #leads = new Map<number, readonly LeaderReport[]>()
   /** When a chunkserver registered, which is a sign of life too. */
   readonly #registeredMs = new Map<number, number>()
+  /** Since when a chunkserver has been heard without a gap, of those that had one in this life. */
+  readonly #upSinceMs = new Map<number, number>()
+  /** Silence before this does not make anybody offline. */
+  #pardonedMs = 0
   /** Complete heartbeats in a row of a chunkserver that lacked its replica of a copyset. */
   readonly #lacks = new Map<number, Map<number, number>>()
 
@@ -62,7 +70,18 @@ export class Reports {
     const { id } = heartbeat
     const replicas = new Map(heartbeat.replicas.map((report) => [report.group, report]))
     const atMs = this.#clock.monotonicMs()
-    this.#heard.set(id, { atMs, wallMs: this.#clock.wallMs(), last: heartbeat, replicas })
+    const hadGap = this.#heard.has(id) && this.silentMs(id) >= this.#onlineMs
+    if (hadGap) this.#upSinceMs.set(id, atMs)
+    const earlier = this.#heard.get(id)
+    this.#heard.set(id, {
+      atMs,
+      wallMs: this.#clock.wallMs(),
+      last: heartbeat,
+      replicas,
+      before: earlier === undefined ? null : { atMs: earlier.atMs, replicas: earlier.replicas },
+    })
+    for (const report of earlier?.last.replicas ?? []) if (report.leads) this.#unclaim(id, report)
+    for (const report of heartbeat.replicas) if (report.leads) this.#claim(id, report)
     const before = this.#lacks.get(id)
     const lacks = new Map<number, number>()
     if (heartbeat.complete) {
@@ -72,6 +91,17 @@ export class Reports {
       }
     }
     this.#lacks.set(id, lacks)
+  }
+
+  #claim(chunkserver: number, report: ReplicaReport): void {
+    const others = this.#leads.get(report.group) ?? []
+    this.#leads.set(report.group, [...others, { chunkserver, report }])
+  }
+
+  #unclaim(chunkserver: number, { group }: ReplicaReport): void {
+    const others = (this.#leads.get(group) ?? []).filter((one) => one.chunkserver !== chunkserver)
+    if (others.length === 0) this.#leads.delete(group)
+    else this.#leads.set(group, others)
   }
 
   of(chunkserver: number): Heard | undefined {
@@ -84,9 +114,35 @@ export class Reports {
    */
   presenceOf(chunkserver: number): Presence {
     const silentMs = this.silentMs(chunkserver)
-    if (silentMs >= this.#offlineMs) return 'offline'
+    const sincePardonMs = this.#clock.monotonicMs() - this.#pardonedMs
+    if (Math.min(silentMs, sincePardonMs) >= this.#offlineMs) return 'offline'
     const isKnown = this.#heard.has(chunkserver) || this.#registeredMs.has(chunkserver)
     return isKnown && silentMs < this.#onlineMs ? 'online' : 'unstable'
+  }
+
+  /** Whatever anybody's silence was so far, it has its whole time from now on. */
+  pardon(): void {
+    this.#pardonedMs = this.#clock.monotonicMs()
+  }
+
+  /**
+   * For how long it has been online in a row: by its own word, unless it was silent meanwhile, so
+   * that another MDS need not wait to learn it.
+   */
+  upMs(chunkserver: number): number {
+    if (this.presenceOf(chunkserver) !== 'online') return 0
+    const saysMs = this.#heard.get(chunkserver)?.last.upMs
+    const sinceMs = this.#upSinceMs.get(chunkserver) ?? this.#startedMs
+    const seenMs = this.#clock.monotonicMs() - sinceMs
+    if (saysMs === undefined) return seenMs
+    return this.#upSinceMs.has(chunkserver) ? Math.min(saysMs, seenMs) : saysMs
+  }
+
+  /** It is so early that not all of these can have been heard, and not all were. */
+  isYoung(chunkservers: Iterable<number>): boolean {
+    if (this.#clock.monotonicMs() - this.#startedMs >= this.#onlineMs) return false
+    for (const id of chunkservers) if (!this.#heard.has(id)) return true
+    return false
   }
 
   /** Nothing was heard of it yet, and it is early: nothing follows from that. */
@@ -121,13 +177,29 @@ export class Reports {
   /** The voter that says it leads in the newest term, while its chunkserver is heard. */
   leaderOf(copyset: CopysetRecord): LeaderReport | null {
     let best: LeaderReport | null = null
-    for (const voter of copyset.voters) {
-      const chunkserver = chunkserverOf(voter)
-      const report = this.replica(copyset.id, voter)
-      if (report?.leads !== true || this.presenceOf(chunkserver) !== 'online') continue
-      if (best === null || report.term > best.report.term) best = { chunkserver, report }
+    for (const claim of this.#leads.get(copyset.id) ?? []) {
+      const { chunkserver, report } = claim
+      const isVoter = copyset.voters.includes(report.replica)
+      if (!isVoter || this.presenceOf(chunkserver) !== 'online') continue
+      if (best === null || report.term > best.report.term) best = claim
     }
     return best
+  }
+
+  /**
+   * Entries that a voter had not applied although its leader had said before that it has: reports
+   * come one after the other, so a leader's newer word says nothing.
+   */
+  lagOf(copyset: CopysetRecord, voter: number, leader: LeaderReport): number {
+    const heard = this.#heard.get(chunkserverOf(voter))
+    const report = this.replica(copyset.id, voter)
+    const led = this.#heard.get(leader.chunkserver)
+    if (heard === undefined || report === undefined || led === undefined) return 0
+    const earlier = led.atMs <= heard.atMs ? led : led.before
+    if (earlier === null || earlier.atMs > heard.atMs) return 0
+    const then = earlier.replicas.get(copyset.id)
+    if (then === undefined || !then.leads) return 0
+    return Math.max(0, then.appliedIndex - report.appliedIndex)
   }
 
   /**

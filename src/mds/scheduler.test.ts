@@ -76,7 +76,7 @@ describe('recovery', () => {
   })
 
   it('leaves a server alone of which several chunkservers are silent', async () => {
-    const fleet = new Fleet(1, { serverSilentMax: 2 })
+    const fleet = new Fleet(1, { serverSilentMax: 2, awayPercentMax: 50 })
     fleet.startMds()
     for (let i = 0; i < 9; i++) fleet.add(`z${(i % 3) + 1}`, i % 3 === 0 ? `s${i % 2}` : '')
     await fleet.until('registration', () => fleet.chunkservers.every(({ id }) => id > 0))
@@ -148,7 +148,7 @@ describe('recovery', () => {
   })
 
   it('gives up a rebuild whose target is lost, and finds another', async () => {
-    const fleet = new Fleet()
+    const fleet = new Fleet(1, { awayPercentMax: 50 })
     await fleet.serving(3, 3)
     const gone = first(fleet)
     const others = fleet.chunkservers.filter(

@@ -1,60 +1,122 @@
-// Owns the operators: it looks again and again for what must move, makes each decision durable
-// before anybody is told, hands it to the copyset's leader, and follows it to its end. That the end
-// was reached is seen in heartbeats.ts; here operators are given up that take too long or have lost
-// their sense. What to move is decided by pure functions of placement/, one file a scheduler.
+// Owns when it is looked what must move: pass after pass it follows the operators under way, asks the
+// guard, and then the planners (placement/, one file each), the most urgent first, so that they share
+// the limits. Each has an interval and a switch. What a pass decides is durable before the next one.
 
 import { LemnisError } from '../base/errors.ts'
 import type { Timer } from '../env/clock.ts'
-import type { Env } from '../env/env.ts'
-import type { OperatorRecord } from '../format/records/topology.ts'
-import type { Observer } from '../observe/observe.ts'
-import { type Obstacle, type PlannedMove, planRecovery } from '../placement/recover.ts'
-import { isGone, type Presence } from '../placement/view.ts'
-import type { ClusterViews } from './cluster-view.ts'
+import type { SchedulerName, Scheduler as SchedulerState } from '../format/control/operators.ts'
+import type {
+  ChunkserverRecord,
+  CopysetRecord,
+  OperatorRecord,
+} from '../format/records/topology.ts'
+import { planBalance } from '../placement/balance.ts'
+import { planDrain } from '../placement/drain.ts'
+import { type Guard, guard } from '../placement/guard.ts'
+import { planLeaders, planLeadersAtOnce } from '../placement/leaders.ts'
+import type { Obstacle, OperatorReason, Plan, PlannedOperator } from '../placement/operator.ts'
+import { Pass } from '../placement/pass.ts'
+import { planRecovery } from '../placement/recover.ts'
+import { planRelief } from '../placement/relieve.ts'
+import { planReplicas } from '../placement/replicas.ts'
+import type { ChunkserverView, ClusterView, Presence } from '../placement/view.ts'
 import type { MdsConfig } from './config.ts'
-import type { Courier } from './courier.ts'
-import type { Orders } from './orders.ts'
-import type { Reports } from './reports.ts'
-import { chunkserverOf, issueReplica, type Topology } from './topology.ts'
+import type { Maintenance } from './maintenance.ts'
+import type { Operators, OperatorsOptions } from './operators.ts'
+import type { Scrubs } from './scrubs.ts'
+import { chunkserverOf } from './topology.ts'
 
-export interface SchedulerOptions {
-  readonly env: Env
-  readonly observer: Observer
-  readonly config: MdsConfig
-  readonly topology: Topology
-  readonly reports: Reports
-  readonly views: ClusterViews
-  readonly orders: Orders
-  readonly courier: Courier
+export interface SchedulerOptions extends OperatorsOptions {
+  readonly operators: Operators
+  readonly maintenance: Maintenance
+  readonly scrubs: Scrubs
 }
 
-type DropReason = 'timeout' | 'target-gone' | 'source-back' | 'source-left'
+interface Planner {
+  readonly name: SchedulerName
+  readonly intervalMs: (config: MdsConfig) => number
+  readonly plan: (pass: Pass) => Plan
+  /** Whether it is one of its operators. */
+  readonly owns: (operator: OperatorRecord) => boolean
+}
+
+const often = (config: MdsConfig): number => config.scheduleIntervalMs
+const seldom = (config: MdsConfig): number => config.balanceIntervalMs
+const isFor =
+  (...reasons: readonly OperatorReason[]) =>
+  ({ why }: OperatorRecord): boolean =>
+    reasons.includes(why)
+const isLeaving = isFor('slow', 'drain')
+
+/** The most urgent first: what comes later gets what the limits leave. */
+const PLANNERS: readonly Planner[] = [
+  {
+    name: 'recover',
+    intervalMs: often,
+    plan: planRecovery,
+    owns: isFor('offline', 'disk-lost', 'damaged'),
+  },
+  {
+    name: 'replicas',
+    intervalMs: often,
+    plan: planReplicas,
+    owns: isFor('too-few', 'too-many'),
+  },
+  {
+    name: 'relieve',
+    intervalMs: often,
+    plan: planRelief,
+    owns: (operator) => isLeaving(operator) && operator.kind === 'lead',
+  },
+  {
+    name: 'drain',
+    intervalMs: often,
+    plan: planDrain,
+    owns: (operator) => isLeaving(operator) && operator.kind === 'move',
+  },
+  { name: 'balance', intervalMs: seldom, plan: planBalance, owns: isFor('balance') },
+  {
+    name: 'leaders',
+    intervalMs: seldom,
+    plan: planLeaders,
+    owns: isFor('leader-balance', 'asked'),
+  },
+]
+const NAMES: readonly SchedulerName[] = [...PLANNERS.map(({ name }) => name), 'scrub']
+
+const NO_GUARD: Guard = { reasons: [], zonesAway: [], away: 0, expected: 0 }
 
 export class Scheduler {
   readonly #options: SchedulerOptions
-  /** When an operator is given up, by this MDS's clock; a restart gives a whole time anew. */
-  readonly #deadlines = new Map<number, number>()
-  /** Copysets left alone after an operator was given up, and until when. */
-  readonly #heldUntilMs = new Map<number, number>()
   readonly #presences = new Map<number, Presence>()
+  /** When each planner was last asked: by the monotonic clock, and for people. */
+  readonly #lastMs = new Map<SchedulerName, { atMs: number; wallMs: number }>()
+  readonly #waiting = new Map<SchedulerName, ReadonlyMap<Obstacle, number>>()
+  #scrubsDue = 0
+  #guard: Guard = NO_GUARD
   #timer: Timer | null = null
   #pass: Promise<void> = Promise.resolve()
   #closed = false
-  #zonesAway: readonly string[] = []
-  #waiting: ReadonlyMap<Obstacle, number> = new Map()
 
   constructor(options: SchedulerOptions) {
     this.#options = options
   }
 
-  /** Zones that are away as a whole, for which everything waits, as of the last pass. */
-  get zonesAway(): readonly string[] {
-    return this.#zonesAway
+  /** What forbids everything to move, as of the last pass. */
+  get guard(): Guard {
+    return this.#guard
   }
 
   /** How many copysets wait to be mended, by what stands against it. */
   get waiting(): ReadonlyMap<Obstacle, number> {
-    return this.#waiting
+    return this.#waiting.get('recover') ?? new Map()
+  }
+
+  /** Replicas to be rebuilt that wait only for others to finish. */
+  get rebuildsWaiting(): number {
+    let count = 0
+    for (const waiting of this.#waiting.values()) count += waiting.get('limit') ?? 0
+    return count
   }
 
   start(): void {
@@ -74,10 +136,16 @@ export class Scheduler {
 
   /** One pass. A ledger that refuses ends it: the next one sees what is left to do. */
   async #run(): Promise<void> {
+    const { operators, maintenance } = this.#options
     try {
       this.#notePresence()
-      await this.#followAll()
-      await this.#beginAll()
+      await maintenance.tick()
+      const view = this.#look()
+      await operators.follow(this.#halt())
+      if (this.#guard.reasons.length === 0) {
+        await this.#plan(view)
+        await this.#scrub()
+      }
       await this.#retireEmpty()
     } catch (error) {
       if (!(error instanceof LemnisError)) throw error
@@ -99,140 +167,215 @@ export class Scheduler {
     }
   }
 
-  // --- what is under way
+  // --- what may move
 
-  async #followAll(): Promise<void> {
+  /** What there is, and whether anything may move at all. */
+  #look(): ClusterView {
+    const { config, maintenance, observer, reports } = this.#options
+    const view = this.#view()
+    const facts = { isMaintained: maintenance.current !== null, isYoung: this.#isYoung() }
+    const before = this.#guard
+    this.#guard = guard({ ...view, chunkservers: this.#missed(view) }, facts, config)
+    const { away, expected, reasons } = this.#guard
+    if (reasons.join(' ') === before.reasons.join(' ')) return view
+    observer.emit('mds_guard_changed', { reasons: reasons.join(' '), away, expected })
+    if (!isMass(before) || isMass(this.#guard)) return view
+    // They come back one after the other: the last ones have their whole time to do so.
+    reports.pardon()
+    return this.#view()
+  }
+
+  #view(): ClusterView {
+    const { env, views, operators, observer } = this.#options
+    const beforeMs = env.clock.monotonicMs()
+    const view = views.cluster((copyset) => operators.isHeld(copyset))
+    const seconds = (env.clock.monotonicMs() - beforeMs) / 1000
+    observer.histogram('mds_view_seconds').record(seconds)
+    return view
+  }
+
+  /** Those that are silent and hold nothing, as it was rebuilt elsewhere, are missed by nobody. */
+  #missed({ chunkservers }: ClusterView): readonly ChunkserverView[] {
     const { topology } = this.#options
-    for (const operator of [...topology.operators.values()]) {
-      const reason = this.#reasonToDrop(operator)
-      if (reason !== null) await this.#drop(operator, reason)
-    }
-    for (const copyset of [...this.#deadlines.keys()]) {
-      if (!topology.operators.has(copyset)) this.#deadlines.delete(copyset)
-    }
-  }
-
-  #reasonToDrop(operator: OperatorRecord): DropReason | null {
-    const { env, config, topology, views } = this.#options
-    const nowMs = env.clock.monotonicMs()
-    const deadlineMs = this.#deadlines.get(operator.copyset)
-    if (deadlineMs === undefined) {
-      this.#deadlines.set(operator.copyset, nowMs + config.operatorTimeoutMs)
-    } else if (nowMs >= deadlineMs) return 'timeout'
-    const copyset = topology.copysets.get(operator.copyset)
-    if (copyset === undefined || !copyset.voters.includes(operator.from)) return 'source-left'
-    const target = views.chunkserver(chunkserverOf(operator.to))
-    if (target === undefined || isGone(target)) return 'target-gone'
-    if (operator.why === 'damaged' || this.#hasBegun(operator)) return null
-    const source = views.chunkserver(chunkserverOf(operator.from))
-    const isBack = source !== undefined && source.presence === 'online' && !source.isLost
-    return isBack ? 'source-back' : null
-  }
-
-  /** The leader works on it, or the new replica is a member in some way. */
-  #hasBegun({ copyset: id, to }: OperatorRecord): boolean {
-    const { topology, reports } = this.#options
-    const copyset = topology.copysets.get(id)
-    const leader = copyset === undefined ? null : reports.leaderOf(copyset)
-    if (leader === null) return true
-    const { changing, voters, learners } = leader.report
-    return changing !== undefined || voters.includes(to) || learners.includes(to)
-  }
-
-  async #drop(operator: OperatorRecord, reason: DropReason): Promise<void> {
-    const { env, config, observer, topology } = this.#options
-    const { copyset } = operator
-    await topology.ledger.change(() => {
-      const draft = topology.draft()
-      if (topology.operators.get(copyset) !== operator) return draft.write(() => {})
-      draft.removeOperator(copyset)
-      return draft.write(() => {
-        const heldUntilMs = env.clock.monotonicMs() + config.operatorRetryMs
-        if (reason === 'timeout') this.#heldUntilMs.set(copyset, heldUntilMs)
-        observer.emit('mds_operator_dropped', {
-          group: copyset,
-          from: chunkserverOf(operator.from),
-          to: chunkserverOf(operator.to),
-          reason,
-        })
-      })
-    })
-  }
-
-  // --- what is to begin
-
-  async #beginAll(): Promise<void> {
-    const { config, views } = this.#options
-    const plan = planRecovery(
-      views.cluster((copyset) => this.#isHeld(copyset)),
-      config,
+    return chunkservers.filter(
+      ({ id, presence }) => presence === 'online' || topology.copysetsOf(id).size > 0,
     )
-    this.#zonesAway = plan.zonesAway
-    this.#waiting = plan.waiting
-    // One after the other: each is checked against what has become durable before it.
-    for (const move of plan.moves) await this.#begin(move)
   }
 
-  #isHeld(copyset: number): boolean {
-    const untilMs = this.#heldUntilMs.get(copyset)
-    if (untilMs === undefined) return false
-    if (this.#options.env.clock.monotonicMs() < untilMs) return true
-    this.#heldUntilMs.delete(copyset)
-    return false
+  /** Only those count that are expected to speak. */
+  #isYoung(): boolean {
+    const { topology, reports } = this.#options
+    const expected: number[] = []
+    for (const { id, retiredMs, replacedBy } of topology.chunkservers.values()) {
+      if (retiredMs === undefined && replacedBy === undefined) expected.push(id)
+    }
+    return reports.isYoung(expected)
   }
 
-  async #begin(move: PlannedMove): Promise<void> {
-    const { env, config, topology, orders, courier, reports } = this.#options
-    const planned = topology.copysets.get(move.copyset)
-    const nowMs = env.clock.monotonicMs()
+  /** What has not begun is given up, unless it is only that nobody was heard yet. */
+  #halt(): 'maintenance' | 'guard' | null {
+    const { reasons } = this.#guard
+    if (reasons.includes('maintenance')) return 'maintenance'
+    return reasons.some((reason) => reason !== 'young') ? 'guard' : null
+  }
+
+  // --- what moves
+
+  async #plan(view: ClusterView): Promise<void> {
+    const { config, topology, operators, env, observer } = this.#options
+    const due = PLANNERS.filter((planner) => this.#isDue(planner))
+    if (due.length === 0) return
+    const seen: ReadonlyMap<number, CopysetRecord> = new Map(topology.copysets)
+    const pass = new Pass(view, config)
+    const planned: PlannedOperator[] = []
+    for (const { name, plan } of due) {
+      const beforeMs = env.clock.monotonicMs()
+      const { operators: wanted, waiting } = plan(pass)
+      const seconds = (env.clock.monotonicMs() - beforeMs) / 1000
+      observer.histogram('mds_plan_seconds', name).record(seconds)
+      planned.push(...wanted)
+      this.#waiting.set(name, waiting)
+      this.#noteRun(name)
+      // Each may take long in a large cluster: calls are answered in between.
+      await new Promise<void>((resume) => env.clock.after(0, resume))
+      if (this.#closed) return
+    }
+    await operators.beginAll(planned, seen)
+  }
+
+  #isDue({ name, intervalMs }: Planner): boolean {
+    if (!this.isOn(name)) {
+      this.#waiting.delete(name)
+      return false
+    }
+    const last = this.#lastMs.get(name)
+    const nowMs = this.#options.env.clock.monotonicMs()
+    return last === undefined || nowMs - last.atMs >= intervalMs(this.#options.config)
+  }
+
+  #noteRun(name: SchedulerName): void {
+    const { clock } = this.#options.env
+    this.#lastMs.set(name, { atMs: clock.monotonicMs(), wallMs: clock.wallMs() })
+  }
+
+  async #scrub(): Promise<void> {
+    this.#scrubsDue = 0
+    if (!this.isOn('scrub')) return
+    this.#scrubsDue = await this.#options.scrubs.plan()
+    this.#noteRun('scrub')
+  }
+
+  /** Hands leaders over until all lead about as many, at once. Says how many. */
+  async balanceLeaders(): Promise<number> {
+    const { config, topology, operators, observer } = this.#options
+    const view = this.#look()
+    const { reasons } = this.#guard
+    if (reasons.length > 0) {
+      const reason = 'nothing may move now: see `lemnis status`'
+      throw new LemnisError('CONFLICT', { reason, guard: reasons.join(' ') })
+    }
+    const seen = new Map(topology.copysets)
+    const { operators: planned } = planLeadersAtOnce(view, config)
+    const begun = await operators.beginAll(planned, seen)
+    observer.emit('mds_leaders_balanced', { operators: begun })
+    return begun
+  }
+
+  // --- switches
+
+  isOn(name: SchedulerName): boolean {
+    return this.#options.topology.cluster.schedulersOff?.includes(name) !== true
+  }
+
+  async setOn(name: SchedulerName, on: boolean): Promise<void> {
+    const { topology, observer } = this.#options
+    if (this.isOn(name) === on) return
     await topology.ledger.change(() => {
       const draft = topology.draft()
-      const copyset = topology.copysets.get(move.copyset)
-      const from = copyset?.voters.find((voter) => chunkserverOf(voter) === move.from)
-      const isAsPlanned = copyset === planned && !topology.operators.has(move.copyset)
-      if (copyset === undefined || from === undefined || !isAsPlanned) return draft.write(() => {})
-      const { replica: to, issued } = issueReplica(copyset, move.to)
-      const { id, epoch } = copyset
-      const { why } = move
-      draft.putCopyset({ ...copyset, issued })
-      draft.putOperator({ copyset: id, from, to, why, epoch, sinceMs: env.clock.wallMs() })
-      return draft.write(() => {
-        this.#deadlines.set(id, nowMs + config.operatorTimeoutMs)
-        this.#say(move)
-      })
+      const off = (draft.cluster.schedulersOff ?? []).filter((one) => one !== name)
+      draft.patchCluster({ schedulersOff: on ? off : [...off, name] })
+      return draft.write(() => observer.emit('mds_scheduler_switched', { name, on }))
     })
-    const copyset = topology.copysets.get(move.copyset)
-    if (copyset === undefined || !topology.operators.has(copyset.id)) return
-    const order = orders.changeOf(copyset)
-    const leader = reports.leaderOf(copyset)
-    if (order !== null && leader !== null) courier.give(leader.chunkserver, order)
   }
 
-  #say({ copyset, from, to, why }: PlannedMove): void {
-    this.#options.observer.emit('mds_operator_begun', { group: copyset, from, to, why })
+  states(): SchedulerState[] {
+    return NAMES.map((name) => this.stateOf(name))
   }
+
+  stateOf(name: SchedulerName): SchedulerState {
+    const { config, topology, scrubs } = this.#options
+    const planner = PLANNERS.find((one) => one.name === name)
+    const last = this.#lastMs.get(name)
+    let active = name === 'scrub' ? scrubs.running() : 0
+    for (const operator of topology.operators.values()) {
+      if (planner?.owns(operator) === true) active++
+    }
+    return {
+      name,
+      on: this.isOn(name),
+      intervalMs: planner?.intervalMs(config) ?? config.scheduleIntervalMs,
+      ...(last === undefined ? {} : { lastMs: last.wallMs }),
+      active,
+      waits: this.#waitsOf(name),
+    }
+  }
+
+  #waitsOf(name: SchedulerName): string[] {
+    const { reasons } = this.#guard
+    if (reasons.length > 0) return [`nothing may move: ${reasons.join(', ')}`]
+    if (name === 'scrub') {
+      return this.#scrubsDue === 0 ? [] : [`their turn or hour: ${this.#scrubsDue} chunkservers`]
+    }
+    const waiting = this.#waiting.get(name) ?? new Map<Obstacle, number>()
+    return Array.from(waiting, ([obstacle, count]) => `${SAYS[obstacle]}: ${count} copysets`)
+  }
+
+  // --- retiring
 
   /**
-   * A chunkserver whose disk was replaced, that holds nothing any more and is silent, is done with.
+   * A chunkserver that is to go, and holds nothing any more, is done with: one that was drained by
+   * request when it says so itself, one whose disk was replaced when it is silent.
    */
   async #retireEmpty(): Promise<void> {
-    const { env, observer, topology, reports } = this.#options
-    const targets = new Set(Array.from(topology.operators.values(), ({ to }) => chunkserverOf(to)))
+    const { env, observer, topology } = this.#options
+    const targets = new Set<number>()
+    for (const { to } of topology.operators.values()) {
+      if (to !== undefined) targets.add(chunkserverOf(to))
+    }
     for (const record of [...topology.chunkservers.values()]) {
       const { id } = record
-      const isDone =
-        record.replacedBy !== undefined &&
-        record.retiredMs === undefined &&
-        topology.copysetsOf(id).size === 0 &&
-        !targets.has(id) &&
-        reports.presenceOf(id) === 'offline'
-      if (!isDone) continue
+      const isEmpty = topology.copysetsOf(id).size === 0 && !targets.has(id)
+      if (record.retiredMs !== undefined || !isEmpty || !this.#isDone(record)) continue
       await topology.ledger.change(() => {
         const draft = topology.draft()
-        if (topology.chunkservers.get(id) !== record) return draft.write(() => {})
+        const isAsBefore = topology.chunkservers.get(id) === record
+        if (!isAsBefore || topology.copysetsOf(id).size > 0) return draft.write(() => {})
         draft.putChunkserver({ ...record, retiredMs: env.clock.wallMs() })
         return draft.write(() => observer.emit('mds_chunkserver_retired', { chunkserver: id }))
       })
     }
   }
+
+  #isDone({ id, replacedBy, draining }: ChunkserverRecord): boolean {
+    const { reports } = this.#options
+    const presence = reports.presenceOf(id)
+    if (replacedBy !== undefined) return presence === 'offline'
+    if (draining?.why !== 'asked' || this.#guard.reasons.includes('maintenance')) return false
+    const heard = reports.of(id)
+    const saysEmpty = heard?.last.complete === true && heard.replicas.size === 0
+    return presence === 'offline' || (presence === 'online' && saysEmpty)
+  }
+}
+
+/** So much is away that it will come back together. */
+function isMass({ reasons }: Guard): boolean {
+  return reasons.includes('zone-away') || reasons.includes('many-away')
+}
+
+const SAYS: Readonly<Record<Obstacle, string>> = {
+  'zone-away': 'a zone that is away',
+  'host-away': 'a server that is silent',
+  'no-quorum': 'a quorum of sound members',
+  'no-place': 'a place',
+  limit: 'others to finish first',
 }

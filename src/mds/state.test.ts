@@ -1,10 +1,14 @@
 import { describe, expect, it } from 'vitest'
+import { must } from '../base/assert.ts'
 import { LemnisError } from '../base/errors.ts'
+import type { Clock } from '../env/clock.ts'
+import { RECORDS_FORMAT } from '../format/records/owner.ts'
 import { SILENT } from '../observe/observe.ts'
 import { SimHost } from '../sim/host.ts'
 import { SimMetaDisk, type SimMetaStore } from '../sim/metastore.ts'
 import { SimNetwork } from '../sim/network.ts'
 import { World } from '../sim/world.ts'
+import { Mirror } from './mirror.ts'
 import { Ledger, type Write } from './state.ts'
 
 interface Rig {
@@ -16,14 +20,18 @@ interface Rig {
   readonly seen: string[]
 }
 
+const clocks = new Map<SimHost, Clock>()
+const clockOf = (host: SimHost): Clock => must(clocks.get(host), 'it runs')
+
 async function makeRig(seed = 1): Promise<Rig> {
   const world = new World({ seed })
   const network = new SimNetwork(world)
   const host = new SimHost(world, { name: 'mds', network })
   network.add(host)
   const disk = new SimMetaDisk(host)
-  host.start(() => {})
+  host.start((env) => void clocks.set(host, env.clock))
   const store = disk.mount()
+  await world.run({ until: () => clocks.has(host) })
   const ledger = await world.settle(Ledger.open(store, SILENT, 'first', 7))
   return { world, host, disk, store, ledger, seen: [] }
 }
@@ -112,11 +120,11 @@ describe('the ledger', () => {
   it('writes nothing more when another one has opened the store', async () => {
     const { world, ledger, store, disk, seen } = await makeRig()
     const other = await world.settle(Ledger.open(store, SILENT, 'second', 8))
-    expect(await world.settle(codeOf(ledger.change(putting(seen, 'a'))))).toBe('CONFLICT')
+    expect(await world.settle(codeOf(ledger.change(putting(seen, 'a'))))).toBe('NOT_LEADER')
     expect(await world.settle(other.change(putting(seen, 'b')))).toBe('b')
     expect(disk.get('a')).toBeNull()
     expect(JSON.parse(disk.get('owner')?.value ?? '')).toEqual({
-      format: 1,
+      format: RECORDS_FORMAT,
       life: 2,
       name: 'second',
       sinceMs: 8,
@@ -126,12 +134,46 @@ describe('the ledger', () => {
   it('of two that open the store at once, one does', async () => {
     const { world, store } = await makeRig()
     const both = ['x', 'y'].map((name) => codeOf(Ledger.open(store, SILENT, name, 0)))
-    expect((await world.settle(Promise.all(both))).toSorted()).toEqual(['CONFLICT', 'no error'])
+    expect((await world.settle(Promise.all(both))).toSorted()).toEqual(['NOT_LEADER', 'no error'])
+  })
+
+  it('of an elected MDS writes no longer than the key is there by which it leads', async () => {
+    const { world, host, store, disk, seen } = await makeRig()
+    const lease = await world.settle(store.grantLease(60_000))
+    const put = { kind: 'put', key: 'election/a', value: '', lease } as const
+    const revision = (await world.settle(store.commit([], [put]))) as number
+    const mirror = new Mirror(store, clockOf(host))
+    mirror.start()
+    const condition = { kind: 'created', key: 'election/a', revision } as const
+    const opening = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
+    const ledger = await world.settle(opening)
+    expect(ledger.isWarm).toBe(true)
+    expect(await world.settle(ledger.change(putting(seen, 'a')))).toBe('a')
+    await world.settle(store.revokeLease(lease))
+    expect(await world.settle(codeOf(ledger.change(putting(seen, 'b'))))).toBe('NOT_LEADER')
+    expect(disk.get('b')).toBeNull()
+    const late = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
+    expect(await world.settle(codeOf(late))).toBe('NOT_LEADER')
+  })
+
+  it('reads from the store when the mirror does not follow', async () => {
+    const { world, host, store, ledger, seen } = await makeRig()
+    await world.settle(ledger.change(putting(seen, 'record/a')))
+    const put = { kind: 'put', key: 'election/a', value: '' } as const
+    const revision = (await world.settle(store.commit([], [put]))) as number
+    const condition = { kind: 'created', key: 'election/a', revision } as const
+    const mirror = new Mirror(store, clockOf(host))
+    const opening = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
+    const other = await world.settle(opening)
+    expect(other.isWarm).toBe(false)
+    const found: string[] = []
+    await world.settle(other.load('record/', ({ key }) => found.push(key)))
+    expect(found).toEqual(['record/a'])
   })
 
   it('does not open a store of a newer format, or with a damaged owner', async () => {
     const { world, store } = await makeRig()
-    const newer = JSON.stringify({ format: 2, life: 1, name: 'x', sinceMs: 0 })
+    const newer = JSON.stringify({ format: RECORDS_FORMAT + 1, life: 1, name: 'x', sinceMs: 0 })
     for (const [value, code] of [[newer, 'VERSION_MISMATCH'] as const, ['{', 'CORRUPT'] as const]) {
       await world.settle(store.commit([], [{ kind: 'put', key: 'owner', value }]))
       expect(await world.settle(codeOf(Ledger.open(store, SILENT, 'x', 0)))).toBe(code)

@@ -1,15 +1,16 @@
 // Owns the writing of the MDS's durable state: one mutation after the other, each computed from
 // memory, committed, and only then made in memory, so that memory never shows what a crash could take.
-// Every commit holds only while this process is the one that opened the store last: a paused or
-// forgotten older one changes nothing. After a commit whose outcome is not known nothing more is
-// written; the process is started again and reads what is there.
+// Every commit holds only while this is the ledger that was opened last and, where MDS are elected,
+// while its MDS has not lost the leadership: a paused or forgotten older one changes nothing. After a
+// commit whose outcome is not known nothing more is written; who opens anew reads what is there.
 
 import { must } from '../base/assert.ts'
-import { asLemnisError, LemnisError } from '../base/errors.ts'
+import { asLemnisError, type ErrorCode, LemnisError } from '../base/errors.ts'
 import type { MetaChange, MetaCondition, MetaItem, MetaStore } from '../env/metastore.ts'
 import { OwnerRecord, RECORDS_FORMAT } from '../format/records/owner.ts'
 import { decodeRecord, encodeRecord } from '../format/records/record.ts'
 import type { Observer } from '../observe/observe.ts'
+import type { Mirror } from './mirror.ts'
 
 /** What a mutation wants written, and what it does to memory once that is durable. */
 export interface Write<T> {
@@ -26,29 +27,52 @@ const OWNER_KEY = 'owner'
 /** What waits for its turn; at 5 ms a commit that is half a minute of work. */
 const QUEUED_MAX = 8192
 const PAGE_ITEMS = 1024
+/** The store did not take the commit: nothing is unknown. */
+const REFUSED: ReadonlySet<ErrorCode> = new Set(['INVALID_ARGUMENT', 'NO_SPACE'])
+/** A watch tells of a commit a round trip later; past this everything is read instead. */
+const MIRROR_LIMIT_MS = 500
+
+/** Where an MDS that is elected finds its right to write, and its records at hand. */
+export interface Elected {
+  /** Holds while nobody else can have been elected. */
+  readonly condition: MetaCondition
+  readonly mirror: Mirror
+}
 
 export class Ledger {
   /** Called once, when nothing can be written any more. */
   onFailed: ((error: LemnisError) => void) | null = null
   readonly #store: MetaStore
-  readonly #isOwner: MetaCondition
+  readonly #conditions: readonly MetaCondition[]
+  /** Has all records of the store until the first change of this ledger. */
+  readonly #mirror: Mirror | null
   readonly #observer: Observer
   readonly #queue: Queued[] = []
   #isRunning = false
   #failure: LemnisError | null = null
 
-  private constructor(store: MetaStore, observer: Observer, isOwner: MetaCondition) {
+  private constructor(
+    store: MetaStore,
+    observer: Observer,
+    conditions: readonly MetaCondition[],
+    mirror: Mirror | null,
+  ) {
     this.#store = store
     this.#observer = observer
-    this.#isOwner = isOwner
+    this.#conditions = conditions
+    this.#mirror = mirror
   }
 
-  /** Makes this process the one that writes to the store. `name` says to people who it is. */
+  /**
+   * Makes this ledger the one that writes to the store. `name` says to people who it is. NOT_LEADER
+   * when another one came first.
+   */
   static async open(
     store: MetaStore,
     observer: Observer,
     name: string,
     wallMs: number,
+    elected: Elected | null = null,
   ): Promise<Ledger> {
     const before = await store.get(OWNER_KEY)
     let condition: MetaCondition = { kind: 'absent', key: OWNER_KEY }
@@ -66,9 +90,19 @@ export class Ledger {
       life = owner.life + 1
     }
     const value = encodeRecord(OwnerRecord, { format: RECORDS_FORMAT, life, name, sinceMs: wallMs })
-    const revision = await store.commit([condition], [{ kind: 'put', key: OWNER_KEY, value }])
+    const leads = elected === null ? [] : [elected.condition]
+    const put: MetaChange = { kind: 'put', key: OWNER_KEY, value }
+    const revision = await store.commit([condition, ...leads], [put])
     if (revision === null) throw takenOver()
-    return new Ledger(store, observer, { kind: 'revision', key: OWNER_KEY, revision })
+    const owns: MetaCondition = { kind: 'revision', key: OWNER_KEY, revision }
+    // From here on nobody else writes: what was told up to here is all there is.
+    const isWarm = elected !== null && (await elected.mirror.reached(revision, MIRROR_LIMIT_MS))
+    return new Ledger(store, observer, [owns, ...leads], isWarm ? elected.mirror : null)
+  }
+
+  /** The records were at hand, and none is read from the store. */
+  get isWarm(): boolean {
+    return this.#mirror !== null
   }
 
   /** Why nothing is written any more, or null. */
@@ -76,9 +110,13 @@ export class Ledger {
     return this.#failure
   }
 
-  /** All records whose keys begin with `prefix`, in the order of their keys. */
+  /** All records whose keys begin with `prefix`, in the order of their keys; before any change. */
   async load(prefix: string, visit: (item: MetaItem) => void): Promise<void> {
     const end = `${prefix}\x7f`
+    if (this.#mirror !== null) {
+      for (const item of this.#mirror.items(prefix, end)) visit(item)
+      return
+    }
     for (let from = prefix; ; ) {
       const page = await this.#store.range(from, end, PAGE_ITEMS)
       for (const item of page) visit(item)
@@ -87,8 +125,9 @@ export class Ledger {
     }
   }
 
+  /** Before any change. */
   async read(key: string): Promise<MetaItem | null> {
-    return this.#store.get(key)
+    return this.#mirror === null ? this.#store.get(key) : this.#mirror.get(key)
   }
 
   /**
@@ -133,11 +172,10 @@ export class Ledger {
   async #commit(changes: readonly MetaChange[]): Promise<void> {
     let revision: number | null
     try {
-      revision = await this.#store.commit([this.#isOwner], changes)
+      revision = await this.#store.commit(this.#conditions, changes)
     } catch (error) {
       const known = asLemnisError(error)
-      // The store did not look at it: nothing is unknown.
-      throw known.code === 'INVALID_ARGUMENT' ? known : this.#failed(known)
+      throw REFUSED.has(known.code) ? known : this.#failed(known)
     }
     if (revision === null) throw this.#failed(takenOver())
     // What was asked to stop meanwhile has not seen this change, and must not answer from it.
@@ -154,5 +192,5 @@ export class Ledger {
 }
 
 function takenOver(): LemnisError {
-  return new LemnisError('CONFLICT', { what: 'another MDS has opened the metadata store' })
+  return new LemnisError('NOT_LEADER', { reason: 'another MDS has opened the metadata store' })
 }

@@ -13,6 +13,9 @@ import {
   ChunkserverRecord,
   ClusterRecord,
   CopysetRecord,
+  decodeOperator,
+  EndedOperatorRecord,
+  EndingRecord,
   type IssuedRecord,
   OperatorRecord,
   PoolRecord,
@@ -21,11 +24,15 @@ import type { ReplicaId } from '../raft/types.ts'
 import { idKey } from './records.ts'
 import type { Ledger, Write } from './state.ts'
 
-const CLUSTER_KEY = 'cluster'
+export const CLUSTER_KEY = 'cluster'
 const POOL_PREFIX = 'pool/'
 const CHUNKSERVER_PREFIX = 'chunkserver/'
 const COPYSET_PREFIX = 'copyset/'
 const OPERATOR_PREFIX = 'operator/'
+const ENDED_PREFIX = 'operator-ended/'
+/** Operators that are over have so many keys, by the rest of their id: none need be removed. */
+const ENDED_SLOTS = 1024
+const ENDING_PREFIX = 'ending/'
 const ID_WORDS = 4
 
 /** 128 random bits, in hex. */
@@ -44,8 +51,12 @@ export class Topology {
   readonly chunkservers = new Map<number, ChunkserverRecord>()
   readonly pools = new Map<string, PoolRecord>()
   readonly copysets = new Map<number, CopysetRecord>()
+  /** Copysets of removed pools of which there may still be replicas. */
+  readonly endings = new Map<number, EndingRecord>()
   /** By copyset: one at a time. */
   readonly operators = new Map<number, OperatorRecord>()
+  /** Those that are over, by the rest of their id: one each. */
+  readonly #ended = new Map<number, EndedOperatorRecord>()
   #cluster: ClusterRecord
   /** Copysets with a voter or learner on a chunkserver. */
   readonly #copysetsOf = new Map<number, Set<number>>()
@@ -72,9 +83,17 @@ export class Topology {
     await ledger.load(COPYSET_PREFIX, (found) => {
       topology.#setCopyset(decodeRecord(CopysetRecord, found))
     })
+    await ledger.load(ENDING_PREFIX, (found) => {
+      const ending = decodeRecord(EndingRecord, found)
+      topology.endings.set(ending.id, ending)
+    })
     await ledger.load(OPERATOR_PREFIX, (found) => {
-      const operator = decodeRecord(OperatorRecord, found)
+      const operator = decodeOperator(found)
       topology.operators.set(operator.copyset, operator)
+    })
+    await ledger.load(ENDED_PREFIX, (found) => {
+      const ended = decodeRecord(EndedOperatorRecord, found)
+      topology.setEnded(ended)
     })
     return topology
   }
@@ -102,6 +121,12 @@ export class Topology {
     return this.#copysetsOf.get(chunkserver) ?? NO_COPYSETS
   }
 
+  /** The pool that a chunkserver takes part in; '' for none, as in a zone that its pool leaves out. */
+  poolOf({ pool, zone }: Pick<ChunkserverRecord, 'pool' | 'zone'>): string {
+    const zones = this.pools.get(pool)?.zones
+    return zones === undefined || zones.includes(zone) ? pool : ''
+  }
+
   /** Ids of the chunkservers that hold the copyset's voters. */
   votersOf(copyset: CopysetRecord): number[] {
     return copyset.voters.map(chunkserverOf)
@@ -109,6 +134,16 @@ export class Topology {
 
   addressOf(chunkserver: number): string {
     return this.chunkservers.get(chunkserver)?.address ?? ''
+  }
+
+  /** One that is over; the newest thousand or so are known. */
+  endedOperator(id: number): EndedOperatorRecord | undefined {
+    const ended = this.#ended.get(id % ENDED_SLOTS)
+    return ended?.id === id ? ended : undefined
+  }
+
+  endedOperators(): Iterable<EndedOperatorRecord> {
+    return this.#ended.values()
   }
 
   draft(): Draft {
@@ -121,17 +156,25 @@ export class Topology {
     this.#cluster = cluster
   }
 
+  setEnded(ended: EndedOperatorRecord): void {
+    this.#ended.set(ended.id % ENDED_SLOTS, ended)
+  }
+
   setCopyset(copyset: CopysetRecord): void {
     this.#setCopyset(copyset)
   }
 
-  #setCopyset(copyset: CopysetRecord): void {
-    const before = this.copysets.get(copyset.id)
-    if (before !== undefined) {
-      for (const replica of membersOf(before)) {
-        this.#copysetsOf.get(chunkserverOf(replica))?.delete(copyset.id)
-      }
+  removeCopyset(id: number): void {
+    const before = this.copysets.get(id)
+    if (before === undefined) return
+    for (const replica of membersOf(before)) {
+      this.#copysetsOf.get(chunkserverOf(replica))?.delete(id)
     }
+    this.copysets.delete(id)
+  }
+
+  #setCopyset(copyset: CopysetRecord): void {
+    this.removeCopyset(copyset.id)
     this.copysets.set(copyset.id, copyset)
     for (const replica of membersOf(copyset)) {
       const chunkserver = chunkserverOf(replica)
@@ -195,10 +238,19 @@ export class Draft {
     this.#cluster = { ...this.cluster, ...replaced }
   }
 
+  /** As patchCluster(), with what is left out taken away. */
+  replaceCluster(cluster: ClusterRecord): void {
+    this.#cluster = cluster
+  }
+
   putPool(pool: PoolRecord): void {
     this.#put(POOL_PREFIX + pool.name, encodeRecord(PoolRecord, pool), () => {
       this.#topology.pools.set(pool.name, pool)
     })
+  }
+
+  removePool(name: string): void {
+    this.#remove(POOL_PREFIX + name, () => void this.#topology.pools.delete(name))
   }
 
   putChunkserver(chunkserver: ChunkserverRecord): void {
@@ -214,6 +266,23 @@ export class Draft {
     this.#put(idKey(COPYSET_PREFIX, copyset.id), value, () => this.#topology.setCopyset(copyset))
   }
 
+  /** Nobody is told of the copyset any more, and its replicas are ended. */
+  endCopyset(ending: EndingRecord): void {
+    const { id } = ending
+    this.#remove(idKey(COPYSET_PREFIX, id), () => this.#topology.removeCopyset(id))
+    this.putEnding(ending)
+  }
+
+  putEnding(ending: EndingRecord): void {
+    const { id } = ending
+    const value = encodeRecord(EndingRecord, ending)
+    this.#put(idKey(ENDING_PREFIX, id), value, () => this.#topology.endings.set(id, ending))
+  }
+
+  removeEnding(id: number): void {
+    this.#remove(idKey(ENDING_PREFIX, id), () => void this.#topology.endings.delete(id))
+  }
+
   putOperator(operator: OperatorRecord): void {
     const { copyset } = operator
     const value = encodeRecord(OperatorRecord, operator)
@@ -224,8 +293,16 @@ export class Draft {
 
   removeOperator(copyset: number): void {
     const key = idKey(OPERATOR_PREFIX, copyset)
-    this.#changes.set(key, { kind: 'remove', key })
-    this.#applies.push(() => void this.#topology.operators.delete(copyset))
+    this.#remove(key, () => void this.#topology.operators.delete(copyset))
+  }
+
+  /** Takes it from those under way into those that are over. */
+  endOperator(ended: EndedOperatorRecord): void {
+    this.removeOperator(ended.copyset)
+    const value = encodeRecord(EndedOperatorRecord, ended)
+    this.#put(idKey(ENDED_PREFIX, ended.id % ENDED_SLOTS), value, () => {
+      this.#topology.setEnded(ended)
+    })
   }
 
   /** Runs when the changes before it are durable and in memory. */
@@ -248,6 +325,11 @@ export class Draft {
         return result()
       },
     }
+  }
+
+  #remove(key: string, apply: () => void): void {
+    this.#changes.set(key, { kind: 'remove', key })
+    this.#applies.push(apply)
   }
 
   #put(key: string, value: string, apply: () => void): void {

@@ -15,8 +15,7 @@ import {
   RESTORE_VOLUME,
   SHOW_VOLUME,
 } from '../format/control/mds.ts'
-import { serveControl } from '../rpc/control.ts'
-import type { RpcServer } from '../rpc/server.ts'
+import type { CallTable } from './calls.ts'
 import { ChunkCaller } from './chunk-caller.ts'
 import { Cleaner } from './cleaner.ts'
 import type { MdsContext } from './records.ts'
@@ -41,25 +40,25 @@ export class VolumeService {
   }
 
   /** Answers the calls about volumes, and begins to clean up. */
-  start(server: RpcServer): void {
+  start(calls: CallTable): void {
     const { volumes } = this
     const writers = this.#writers
-    serveControl(server, CREATE_VOLUME, (request) => volumes.create(request))
-    serveControl(server, LIST_VOLUMES, (request) => volumes.list(request))
-    serveControl(server, SHOW_VOLUME, (request) => volumes.showNamed(request))
-    serveControl(server, RESIZE_VOLUME, (request) => volumes.resize(request))
-    serveControl(server, RENAME_VOLUME, (request) => volumes.rename(request))
-    serveControl(server, DELETE_VOLUME, (request) => volumes.delete(request))
-    serveControl(server, RESTORE_VOLUME, (request) => volumes.restore(request))
-    serveControl(server, EMPTY_TRASH, async (request) => {
+    calls.serve(CREATE_VOLUME, (request) => volumes.create(request))
+    calls.serve(LIST_VOLUMES, (request) => volumes.list(request))
+    calls.serve(SHOW_VOLUME, (request) => volumes.showNamed(request))
+    calls.serve(RESIZE_VOLUME, (request) => volumes.resize(request))
+    calls.serve(RENAME_VOLUME, (request) => volumes.rename(request))
+    calls.serve(DELETE_VOLUME, (request) => volumes.delete(request))
+    calls.serve(RESTORE_VOLUME, (request) => volumes.restore(request))
+    calls.serve(EMPTY_TRASH, async (request) => {
       const emptied = await volumes.emptyTrash(request)
       this.#cleaner.wake()
       return emptied
     })
-    serveControl(server, OPEN_VOLUME, (request) => writers.open(request))
-    serveControl(server, RENEW_LEASE, (request) => writers.renew(request))
-    serveControl(server, CLOSE_VOLUME, (request) => writers.close(request))
-    serveControl(server, GET_SEGMENTS, (request) => writers.segments(request))
+    calls.serve(OPEN_VOLUME, (request) => writers.open(request))
+    calls.serve(RENEW_LEASE, (request) => writers.renew(request))
+    calls.serve(CLOSE_VOLUME, (request) => writers.close(request))
+    calls.serve(GET_SEGMENTS, (request) => writers.segments(request))
     this.#cleaner.start()
   }
 

@@ -115,6 +115,13 @@ export class Volumes {
     return this.space.count('deleted')
   }
 
+  /** Of a pool, whatever their state: its chunks are there until a deleted one is gone. */
+  countIn(pool: string): number {
+    let count = 0
+    for (const volume of this.space.volumes()) if (volume.pool === pool) count++
+    return count
+  }
+
   /** Of the volumes that have any, for the check of chunkservers. */
   limits(): { volume: number; iopsMax: number; bytesPerSecondMax: number }[] {
     const limited: { volume: number; iopsMax: number; bytesPerSecondMax: number }[] = []

@@ -8,6 +8,8 @@ import { chunkStoreConfig } from '../chunkstore/config.ts'
 import { hostConfig } from '../copyset/config.ts'
 import type { Env } from '../env/env.ts'
 import { LIST_CHUNKSERVERS } from '../format/control/mds.ts'
+import { START_LEADER_BALANCE } from '../format/control/operators.ts'
+import { DRAIN } from '../format/control/topology.ts'
 import { SILENT } from '../observe/observe.ts'
 import { raftLogConfig } from '../raftlog/config.ts'
 import { rpcConfig } from '../rpc/config.ts'
@@ -96,6 +98,35 @@ describe('the MDS and real chunkservers', () => {
     await fleet.untilAll('ok')
     expect(fleet.eventsOf('mds_membership_conflict')).toEqual([])
     expect((await fleet.status()).health).toEqual({ state: 'ok', reasons: [] })
+  })
+
+  it('hand leaders over when asked, and what a drained one holds', async () => {
+    const fleet = new RealFleet(3, { ...SLOWER, balanceIntervalMs: 300_000 })
+    await fleet.upReal(3, 2)
+    await fleet.createPool(12)
+    await fleet.untilAll('ok')
+    const away = must(fleet.hosts[0], 'a host')
+    away.crash()
+    await fleet.run(3000)
+    away.start()
+    await fleet.run(3000)
+    await fleet.untilAll('ok')
+    const leaders = async (): Promise<number[]> => {
+      const { chunkservers } = await fleet.ask(LIST_CHUNKSERVERS, {})
+      return chunkservers.map((one) => one.leaders)
+    }
+    expect(Math.min(...(await leaders()))).toBe(0)
+    const { operators } = await fleet.ask(START_LEADER_BALANCE, {})
+    expect(operators).toBeGreaterThan(0)
+    await fleet.run(4000)
+    const counts = await leaders()
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)
+    const { id } = fleet.server(0).identity
+    await fleet.ask(DRAIN, { what: 'chunkserver', chunkserver: id, on: true })
+    await fleet.until('its retirement', () => fleet.eventsOf('mds_chunkserver_retired').length > 0)
+    expect(fleet.replicasOn(0)).toBe(0)
+    await fleet.untilAll('ok')
+    expect(fleet.eventsOf('mds_operator_dropped')).toEqual([])
   })
 
   it('make a replica anew whose disk lost it', async () => {

@@ -79,10 +79,29 @@ export const EVENTS = {
   },
   // mds
   mds_started: { level: 'info', says: 'The MDS has read its records and serves.' },
+  mds_elected: { level: 'info', says: 'This MDS was elected and takes over.' },
+  mds_leader_lost: {
+    level: 'warn',
+    says: 'This MDS leads no more and stands by; another one serves, or will.',
+  },
+  mds_taken_over: { level: 'info', says: 'The elected MDS has read its records.' },
+  mds_takeover_delayed: {
+    level: 'warn',
+    says: 'The elected MDS could not read its records yet; it goes on trying.',
+  },
+  mds_store_awaited: {
+    level: 'warn',
+    says: 'etcd does not answer yet; the MDS starts as soon as it does.',
+  },
+  mds_leader_seen: { level: 'info', says: 'Another MDS leads; this one stands by.' },
   mds_chunkserver_registered: { level: 'info', says: 'A disk became a chunkserver.' },
   mds_chunkserver_moved: {
     level: 'info',
     says: 'A chunkserver has another address, pool, zone or server than before.',
+  },
+  mds_chunkserver_keeps_pool: {
+    level: 'warn',
+    says: 'A chunkserver asked for another pool while it holds replicas; drain it before it moves.',
   },
   mds_chunkserver_replaced: {
     level: 'warn',
@@ -98,6 +117,23 @@ export const EVENTS = {
     says: 'A chunkserver was silent for so long that its copysets are rebuilt elsewhere.',
   },
   mds_pool_created: { level: 'info', says: 'A pool and its copysets were recorded.' },
+  mds_pool_grown: { level: 'info', says: 'A pool was given more copysets.' },
+  mds_pool_removed: {
+    level: 'info',
+    says: 'A pool without volumes was removed; the replicas of its copysets are ended.',
+  },
+  mds_pool_fills: {
+    level: 'warn',
+    says: 'The fullest chunkserver of a pool has passed a mark; writes stop when it is full.',
+  },
+  mds_pool_has_room: { level: 'info', says: 'A pool is below its marks again.' },
+  mds_chunkserver_slow: {
+    level: 'warn',
+    says: 'A disk stands out from its peers or returns errors; its chunkserver leads nothing now.',
+  },
+  mds_chunkserver_sound: { level: 'info', says: 'A chunkserver is slow or sick no more.' },
+  mds_drain_begun: { level: 'info', says: 'A chunkserver is to empty itself.' },
+  mds_drain_ended: { level: 'info', says: 'A chunkserver need not empty itself any more.' },
   mds_copyset_founded: { level: 'debug', says: 'All first replicas of a copyset were seen.' },
   mds_membership_changed: { level: 'info', says: 'A copyset reported new members.' },
   mds_membership_conflict: {
@@ -108,12 +144,36 @@ export const EVENTS = {
     level: 'warn',
     says: 'A chunkserver holds a replica of a copyset that is not recorded; it is left alone.',
   },
-  mds_operator_begun: { level: 'info', says: 'A replica is to be rebuilt.' },
-  mds_operator_finished: { level: 'info', says: 'A replica was rebuilt and is a member.' },
-  mds_operator_dropped: { level: 'warn', says: 'A rebuild was given up, for the reason named.' },
+  mds_operator_begun: { level: 'info', says: 'A copyset is to change.' },
+  mds_operator_finished: { level: 'info', says: 'A copyset is as an operator wanted it.' },
+  mds_operator_dropped: { level: 'warn', says: 'An operator was given up, for the reason named.' },
+  mds_guard_changed: {
+    level: 'warn',
+    says: 'Nothing may move now, for the reasons named; without any, things may move again.',
+  },
+  mds_maintenance_begun: { level: 'info', says: 'Nothing is moved until the time named.' },
+  mds_maintenance_ended: { level: 'info', says: 'Maintenance is over; things may move again.' },
+  mds_leaders_balanced: {
+    level: 'info',
+    says: 'Leaders are evened out, as somebody asked for it.',
+  },
+  mds_scheduler_switched: { level: 'info', says: 'A scheduler was switched on or off.' },
   mds_store_failed: {
     level: 'error',
     says: 'A write to the metadata store failed or another MDS took it over; this one stops.',
+  },
+  metastore_member_lost: {
+    level: 'warn',
+    says: 'A member of etcd did not answer, or could not; the next one is asked.',
+  },
+  metastore_member_found: { level: 'info', says: 'A member of etcd answers again.' },
+  metastore_commit_decided: {
+    level: 'info',
+    says: 'The answer to a commit was lost; whether it had taken effect was found out.',
+  },
+  metastore_watch_restarted: {
+    level: 'info',
+    says: 'A watch may have missed changes that etcd has forgotten; all is read anew.',
   },
   mds_clean_delayed: {
     level: 'warn',
@@ -222,7 +282,19 @@ export const COUNTERS = {
   raftlog_batches_total: { help: 'Batches appended, each one gathered write.', label: null },
   raftlog_records_total: { help: 'Records appended.', label: null },
   raftlog_bytes_total: { help: 'Bytes written to the log, padding included.', label: null },
+  mds_answers_withheld_total: {
+    help: 'Answers not given because the MDS had ceased to lead meanwhile.',
+    label: null,
+  },
+  metastore_calls_lost_total: { help: 'Calls to etcd without an answer.', label: 'method' },
   mds_heartbeats_total: { help: 'Heartbeats of chunkservers taken in.', label: null },
+  mds_operators_begun_total: { help: 'Operators begun.', label: 'why' },
+  mds_operators_ended_total: { help: 'Operators ended.', label: 'state' },
+  mds_calls_total: {
+    help: 'Calls that reached this MDS while it led, or had just ceased to.',
+    label: 'call',
+  },
+  mds_calls_failed_total: { help: 'Calls that the MDS refused or failed.', label: 'code' },
   mds_orders_total: { help: 'Orders given with heartbeats, repetitions included.', label: 'kind' },
   chunkstore_written_back_bytes_total: {
     help: 'Bytes of blocks written into chunk files.',
@@ -240,6 +312,10 @@ export const COUNTERS = {
   chunkserver_read_bytes_total: { help: 'Bytes read by clients.', label: null },
   chunkserver_written_bytes_total: { help: 'Bytes written by clients.', label: null },
   chunkserver_refused_total: { help: 'Chunk calls refused.', label: 'code' },
+  copyset_elections_won_total: { help: 'Times that a replica here became leader.', label: null },
+  client_read_bytes_total: { help: 'Bytes read from a volume here.', label: 'volume' },
+  client_written_bytes_total: { help: 'Bytes written to a volume here.', label: 'volume' },
+  client_failed_total: { help: 'Operations on a volume here that failed.', label: 'volume' },
   client_retries_total: { help: 'Chunk requests sent again.', label: 'code' },
   nbd_requests_total: { help: 'Requests of NBD clients handed to a volume.', label: 'command' },
   nbd_requests_failed_total: { help: 'Requests of NBD clients that failed.', label: 'code' },
@@ -253,8 +329,23 @@ export const HISTOGRAMS = {
   raftlog_append_seconds: { help: 'From append to durable.', label: null },
   chunkserver_read_seconds: { help: 'From a read’s arrival to its answer.', label: null },
   chunkserver_write_seconds: { help: 'From a write’s arrival to its answer.', label: null },
-  client_read_seconds: { help: 'From the read of a volume to its bytes.', label: null },
-  client_write_seconds: { help: 'From the write of a volume to durable.', label: null },
+  metastore_call_seconds: {
+    help: 'From a call to etcd to its answer, by method.',
+    label: 'method',
+  },
+  mds_call_seconds: { help: 'From a call’s arrival at the MDS to its answer.', label: 'call' },
+  mds_plan_seconds: { help: 'Time of one pass of one planner.', label: 'planner' },
+  mds_view_seconds: { help: 'Time to make the view of the cluster for a pass.', label: null },
+  copyset_commit_seconds: {
+    help: 'From a proposal to its effect at the leader, of every entry proposed here.',
+    label: null,
+  },
+  client_read_seconds: { help: 'From the read of a volume to its bytes.', label: 'volume' },
+  client_write_seconds: { help: 'From the write of a volume to durable.', label: 'volume' },
+  nbd_request_seconds: {
+    help: 'From a request of an NBD client to its answer, where it succeeded.',
+    label: 'command',
+  },
 } as const satisfies Record<string, { help: string; label: string | null }>
 
 export const GAUGES = {
@@ -263,8 +354,14 @@ export const GAUGES = {
   raftlog_segments: { help: 'Segment files in use.' },
   copyset_replicas: { help: 'Replicas in service on this host.' },
   mds_chunkservers_online: { help: 'Chunkservers heard lately.' },
+  mds_chunkservers_slow: { help: 'Chunkservers that stand out or are sick.' },
+  mds_chunkservers_draining: { help: 'Chunkservers that empty themselves.' },
+  mds_pool_fullest_percent: { help: 'How far the fullest chunkserver of any pool is used.' },
   mds_copysets_impaired: { help: 'Copysets with a replica away or damaged, or without quorum.' },
-  mds_operators: { help: 'Replicas being rebuilt.' },
+  mds_leading: { help: 'Whether this MDS leads.' },
+  mds_operators: { help: 'Operators under way.' },
+  mds_guarded: { help: '1 while nothing may move, else 0.' },
+  copyset_leaders: { help: 'Replicas here that lead their group.' },
   copyset_proposal_bytes: { help: 'Entry bytes proposed here and not answered.' },
   chunkstore_dirty_bytes: { help: 'Bytes of blocks not yet in their files.' },
   chunkstore_used_bytes: { help: 'Bytes that chunks take.' },
@@ -272,6 +369,11 @@ export const GAUGES = {
   raftlog_cache_bytes: { help: 'Entry payloads held in memory.' },
   chunkserver_reading_bytes: { help: 'Bytes of reads under way.' },
   chunkserver_mds_silence_seconds: { help: 'For how long no MDS has answered.' },
+  chunkserver_recovery_limit_bytes: {
+    help: 'Bytes a second at which state may be sent, and as many taken in, at present.',
+  },
+  chunkserver_recovery_sent_bytes: { help: 'Bytes of state sent in the last second.' },
+  chunkserver_recovery_received_bytes: { help: 'Bytes of state taken in in the last second.' },
   client_chunkservers_unstable: { help: 'Chunkservers that let requests time out.' },
   nbd_connections: { help: 'NBD clients connected.' },
   nbd_inflight_bytes: { help: 'Request and answer bytes of NBD clients under way.' },

@@ -10,6 +10,7 @@ import { assert, must } from '../base/assert.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { Random } from '../env/random.ts'
 import { Pairs } from './pairs.ts'
+import { cappedShares, sharesOf, sumOf } from './shares.ts'
 
 /** A chunkserver as far as creation minds. */
 export interface Target {
@@ -103,38 +104,16 @@ function shares(
   count: number,
   random: Random,
 ): { zoneLeft: number[]; left: number[] } {
-  const zoneWeights = byZone.map((members) => sumOf(members.map((m) => weights[m] as number)))
-  const zoneLeft = apportion(cappedShares(zoneWeights, replicas * count, count), random)
+  const zoned = byZone.map((members) => members.map((member) => weights[member] as number))
+  const zoneLeft = apportion(cappedShares(zoned.map(sumOf), replicas * count, count), random)
   const left = weights.map(() => 0)
   byZone.forEach((members, i) => {
-    const weight = zoneWeights[i] as number
-    const total = zoneLeft[i] as number
-    const exact = members.map((member) => (total * (weights[member] as number)) / weight)
+    const exact = sharesOf(zoned[i] as number[], zoneLeft[i] as number)
     apportion(exact, random).forEach((share, k) => {
       left[members[k] as number] = share
     })
   })
   return { zoneLeft, left }
-}
-
-/** `total` divided by weight, nobody above `cap`: what one can't take goes to the others. */
-function cappedShares(weights: readonly number[], total: number, cap: number): number[] {
-  const shares = weights.map(() => 0)
-  let open = weights.map((_, i) => i)
-  let left = total
-  for (;;) {
-    const weight = sumOf(open.map((i) => weights[i] as number))
-    const shareOf = (i: number): number => (left * (weights[i] as number)) / weight
-    const capped = open.filter((i) => shareOf(i) >= cap)
-    if (capped.length === 0) {
-      for (const i of open) shares[i] = shareOf(i)
-      return shares
-    }
-    for (const i of capped) shares[i] = cap
-    left -= cap * capped.length
-    open = open.filter((i) => !capped.includes(i))
-    if (open.length === 0) return shares
-  }
 }
 
 /**
@@ -209,12 +188,6 @@ function drawMember(
     }
   }
   return must(best === -1 ? null : best, 'a zone that is drawn has something to give')
-}
-
-function sumOf(values: readonly number[]): number {
-  let sum = 0
-  for (const value of values) sum += value
-  return sum
 }
 
 function shuffled<T>(items: readonly T[], random: Random): T[] {

@@ -1,6 +1,8 @@
 // Owns what placement sees of a cluster: plain values, made anew by whoever asks. The functions of
 // this folder are pure over it; time, reports and persistence are the MDS's.
 
+import type { PlannedOperator } from './operator.ts'
+
 /**
  * 'online': heard lately; 'unstable': silent for a while; 'offline': silent for so long that it
  * counts as gone.
@@ -21,6 +23,12 @@ export interface ChunkserverView {
   readonly isLost: boolean
   /** Takes no new chunks. */
   readonly isFull: boolean
+  /** Marked for removal: gets nothing, and empties itself. */
+  readonly isDraining: boolean
+  /** Stands out by latency or errors: its leaders leave, and no new data comes. */
+  readonly isSlow: boolean
+  /** Online in a row for this long. */
+  readonly upMs: number
   readonly capacityBytes: number
   readonly freeBytes: number
 }
@@ -38,17 +46,18 @@ export interface CopysetView {
   readonly damaged: readonly number[]
 }
 
-/** An operator under way. */
-export interface Move {
-  readonly copyset: number
-  readonly from: number
-  readonly to: number
+export interface PoolView {
+  readonly name: string
+  /** How many replicas each of its copysets is to have. */
+  readonly replicas: number
 }
 
 export interface ClusterView {
   readonly chunkservers: readonly ChunkserverView[]
   readonly copysets: readonly CopysetView[]
-  readonly moves: readonly Move[]
+  readonly pools: readonly PoolView[]
+  /** Those under way. */
+  readonly operators: readonly PlannedOperator[]
 }
 
 /** Nothing is expected of it any more: offline, or without its disk. */
@@ -58,7 +67,8 @@ export function isGone(chunkserver: ChunkserverView): boolean {
 
 /** May take new data. */
 export function isUsable(chunkserver: ChunkserverView): boolean {
-  return chunkserver.presence === 'online' && !chunkserver.isLost && !chunkserver.isFull
+  const { presence, isLost, isFull, isDraining, isSlow } = chunkserver
+  return presence === 'online' && !isLost && !isFull && !isDraining && !isSlow
 }
 
 /** Most of `voters` many. */

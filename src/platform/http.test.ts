@@ -17,6 +17,7 @@ async function listen(health: Health): Promise<string> {
     ready: () => ({ ok: true, reasons: [] }),
     waits: () => [{ what: 'write of volume 3', waitsFor: 'a quorum', lastsMs: 1200 }],
     config: () => ({ directory: '/data', settings: { segmentBytes: '16MiB' } }),
+    looks: { store: () => Promise.resolve({ freeBytes: 7 }) },
   })
   servers.push(server)
   return server.address
@@ -33,12 +34,10 @@ describe('HttpServer', () => {
 
   it('answers 200 while well and 503 with the reasons when not', async () => {
     const well = await fetch(`http://${await listen(WELL)}/healthz`)
-    expect([well.status, await well.json()]).toEqual([200, { role: 'chunkserver', ...WELL }])
+    const now = { role: 'chunkserver', wallMs: expect.any(Number) as number }
+    expect([well.status, await well.json()]).toEqual([200, { ...now, ...WELL }])
     const ill = await fetch(`http://${await listen({ ok: false, reasons: ['No.'] })}/healthz`)
-    expect([ill.status, await ill.json()]).toEqual([
-      503,
-      { role: 'chunkserver', ok: false, reasons: ['No.'] },
-    ])
+    expect([ill.status, await ill.json()]).toEqual([503, { ...now, ok: false, reasons: ['No.'] }])
   })
 
   it('shows what waits and how it is set', async () => {
@@ -49,6 +48,8 @@ describe('HttpServer', () => {
       waits: [{ what: 'write of volume 3', waitsFor: 'a quorum', lastsMs: 1200 }],
     })
     const config = await (await fetch(`http://${address}/debug/config`)).json()
+    const store = await (await fetch(`http://${address}/debug/store`)).json()
+    expect(store).toEqual({ role: 'chunkserver', freeBytes: 7 })
     expect(config).toMatchObject({ directory: '/data', settings: { segmentBytes: '16MiB' } })
   })
 

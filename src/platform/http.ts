@@ -32,6 +32,8 @@ export interface HttpSource {
   waits(): readonly Wait[]
   /** Every setting as it is now. */
   config(): Readonly<Record<string, unknown>>
+  /** Looks that take a moment, by the name under /debug that they have. */
+  readonly looks?: Readonly<Record<string, () => Promise<object>>>
 }
 
 const SERVICE_UNAVAILABLE = 503
@@ -72,12 +74,15 @@ function serve(app: FastifyInstance, source: HttpSource): void {
   const { role, metrics } = source
   const answer = (reply: FastifyReply, health: Health): unknown => {
     if (!health.ok) reply.code(SERVICE_UNAVAILABLE)
-    return { role, ...health }
+    return { role, wallMs: Date.now(), ...health }
   }
   app.get('/healthz', (_, reply) => answer(reply, source.health()))
   app.get('/readyz', (_, reply) => answer(reply, source.ready()))
   app.get('/debug/waits', () => ({ role, waits: source.waits() }))
   app.get('/debug/config', () => ({ role, pid: process.pid, ...source.config() }))
+  for (const [name, look] of Object.entries(source.looks ?? {})) {
+    app.get(`/debug/${name}`, async () => ({ role, ...(await look()) }))
+  }
   app.get('/metrics', async (_, reply) => {
     reply.type(metrics.contentType)
     return metrics.text()

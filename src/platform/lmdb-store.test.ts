@@ -1,5 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { open } from 'lmdb'
 import { describe, expect, it } from 'vitest'
 import { describeMetaStore } from '../../test/contract/metastore.ts'
@@ -19,6 +20,7 @@ describeMetaStore('LMDB', async () => {
   return {
     store,
     settle: (promise) => promise,
+    pause: (ms) => sleep(ms),
     reopen: async () => {
       const again = await LmdbStore.open(directory)
       opened.push(again)
@@ -74,21 +76,42 @@ describe('LmdbStore', () => {
         seen.push(`${Buffer.from(key).toString('hex')} ${Buffer.from(value).toString('hex')}`)
       }
     })
-    expect(seen).toEqual(['00 010000000100000000000000', '61 010000000000000078'])
+    expect(seen).toEqual(['00 020000000100000000000000', '61 0100000000000000010000000000000078'])
   })
 
   it('refuses a store of a newer format, and one without or with a damaged head', async () => {
-    expect(await codeAfter((db) => db.put(HEAD, new Uint8Array([2, ...new Uint8Array(11)])))).toBe(
+    expect(await codeAfter((db) => db.put(HEAD, new Uint8Array([3, ...new Uint8Array(11)])))).toBe(
       'VERSION_MISMATCH',
     )
     expect(await codeAfter((db) => db.put(HEAD, new Uint8Array(5)))).toBe('CORRUPT')
     expect(await codeAfter((db) => db.remove(HEAD))).toBe('CORRUPT')
   })
 
+  it('reads what was written before items knew who made them', async () => {
+    const directory = makeDirectory()
+    const db = raw(directory)
+    const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'))
+    await db.put(HEAD, hex('010000000900000000000000'))
+    await db.put(hex('61'), hex('040000000000000078'))
+    await db.put(hex('62'), hex('0900000000000000'))
+    await db.close()
+    const store = await LmdbStore.open(directory)
+    expect(await store.range('', '~', 9)).toEqual([
+      { key: 'a', value: 'x', revision: 4, createdRevision: 4 },
+      { key: 'b', value: '', revision: 9, createdRevision: 9 },
+    ])
+    expect(await store.commit([], [{ kind: 'put', key: 'c', value: '' }])).toBe(10)
+    await store.close()
+    const again = await LmdbStore.open(directory)
+    expect(await again.get('a')).toMatchObject({ revision: 4, createdRevision: 4 })
+    await again.close()
+    rmSync(directory, { recursive: true })
+  })
+
   it('says which item can not be read', async () => {
     const key = new Uint8Array([0x61])
     expect(await codeAfter((db) => db.put(key, new Uint8Array(3)))).toBe('CORRUPT')
-    const notText = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0, 0xff])
+    const notText = new Uint8Array([...new Uint8Array(16), 0xff])
     expect(await codeAfter((db) => db.put(key, notText))).toBe('CORRUPT')
   })
 

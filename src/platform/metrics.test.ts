@@ -20,6 +20,16 @@ describe('Metrics', () => {
     expect(metrics.contentType).toContain('text/plain')
   })
 
+  it('tells what the process takes, as it is at each look', async () => {
+    const metrics = new Metrics()
+    const cpu = async (): Promise<number> =>
+      Number(/^process_cpu_seconds_total (\S+)$/m.exec(await metrics.text())?.[1])
+    const first = await cpu()
+    expect(first).toBeGreaterThan(0)
+    expect(await cpu()).toBeGreaterThanOrEqual(first)
+    expect(await metrics.text()).toMatch(/^process_resident_memory_bytes \d{7,}$/m)
+  })
+
   it('refuses a label where the catalogue has none, and none where it has one', () => {
     const metrics = new Metrics()
     expect(() => metrics.counter('rpc_frames_sent_total', 'x')).toThrow(InvariantError)

@@ -83,11 +83,49 @@ class ByLabel<T> {
   }
 }
 
+/** By the names that every Prometheus client library gives them. Nothing is measured but when somebody looks. */
+function registerProcess(registry: Registry): void {
+  const registers = [registry]
+  const help = 'CPU time of the process, of the system for it included.'
+  let countedSeconds = 0
+  new PromCounter({
+    name: 'process_cpu_seconds_total',
+    help,
+    registers,
+    collect(): void {
+      const { user, system } = process.cpuUsage()
+      const seconds = (user + system) / 1e6
+      this.inc(seconds - countedSeconds)
+      countedSeconds = seconds
+    },
+  })
+  new PromGauge({
+    name: 'process_resident_memory_bytes',
+    help: 'Memory of the process that is in RAM.',
+    registers,
+    collect(): void {
+      this.set(process.memoryUsage.rss())
+    },
+  })
+  new PromGauge({
+    name: 'process_start_time_seconds',
+    help: 'When the process started, in seconds since 1970.',
+    registers,
+    collect(): void {
+      this.set(performance.timeOrigin / 1000)
+    },
+  })
+}
+
 export class Metrics {
   readonly #registry = new Registry()
   readonly #counters = new Map<string, ByLabel<Tally>>()
   readonly #histograms = new Map<HistogramName, ByLabel<Timing>>()
   readonly #gauges = new Map<string, (() => number)[]>()
+
+  constructor() {
+    registerProcess(this.#registry)
+  }
 
   counter(name: CounterName, label?: string): Counter {
     const { help, label: labelName } = COUNTERS[name]

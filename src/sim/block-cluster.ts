@@ -11,7 +11,7 @@ import type { ChunkStoreBug } from '../chunkstore/config.ts'
 import { LemnisClient } from '../client/client.ts'
 import type { Replica } from '../copyset/replica.ts'
 import type { Env } from '../env/env.ts'
-import { Mds } from '../mds/mds.ts'
+import { MdsServer } from '../mds/mds-server.ts'
 import type { MdsBug } from '../mds/records.ts'
 import { type Observer, SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
@@ -205,7 +205,8 @@ export class BlockCluster implements System {
   // --- the processes
 
   async #bootMds(env: Env): Promise<void> {
-    await Mds.start(env, this.#observerOf(this.#mdsHost), this.#metaDisk.mount(), {
+    await MdsServer.start(env, this.#observerOf(this.#mdsHost), this.#metaDisk.mount(), {
+      candidate: null,
       address: MDS_ADDRESS,
       version: 'simulated',
       config: this.#config.mds,

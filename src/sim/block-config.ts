@@ -133,6 +133,7 @@ function drawMds(random: Prng, replaced: Partial<MdsConfig> = {}): MdsConfig {
     movesPerChunkserverMax: 4,
     // One chunkserver is a whole server here, and most zones have one server.
     zoneGuardServersMin: 2,
+    awayPercentMax: 60,
     operatorTimeoutMs: 8000,
     operatorRetryMs: 1000,
     orderTimeoutMs: 1000,

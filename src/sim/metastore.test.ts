@@ -29,6 +29,7 @@ describeMetaStore('simulated', async () => {
   return {
     store,
     settle: (promise) => world.settle(promise),
+    pause: (ms) => new Promise((done) => void world.after(Math.ceil(ms * 1000), 'pause', done)),
     reopen: async () => disk.mount(),
     end: async () => {},
   }

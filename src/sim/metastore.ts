@@ -1,19 +1,28 @@
-// Owns the simulated metadata store of a host: what is durable outlives its processes, as a file of a
+// Owns the simulated metadata store that one host has alone (the one of several: etcd.ts): what is durable outlives its processes, as a file of a
 // disk does. A commit lands after a latency; one under way when the process dies has landed or not, by
 // the seed, and none lands after a later one was lost. Failures are switched on by tests and fault plans.
 
 import { assert } from '../base/assert.ts'
-import { LemnisError } from '../base/errors.ts'
+import { asLemnisError, LemnisError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
 import {
   checkCommit,
   checkMetaKey,
+  checkMetaLeaseMs,
+  checkMetaWatch,
   type MetaChange,
+  type MetaChanged,
   type MetaCondition,
   type MetaItem,
+  type MetaLease,
   type MetaStore,
+  type MetaWatch,
+  type MetaWatcher,
+  metaChangesWithin,
 } from '../env/metastore.ts'
+import type { SimEvent } from './event-queue.ts'
 import type { SimHost } from './host.ts'
+import { MetaRecords } from './meta-records.ts'
 
 export interface MetaFaults {
   latencyMinMs: number
@@ -39,9 +48,8 @@ export class SimMetaDisk {
   onLanding: ((when: 'before' | 'after') => void) | null = null
   readonly #host: SimHost
   readonly #random: Prng
-  readonly #items = new Map<string, MetaItem>()
-  #sortedKeys: string[] | null = null
-  #revision = 0
+  readonly #records = new MetaRecords()
+  readonly #ends = new Map<string, SimEvent>()
   #life: SimMetaStore | null = null
 
   constructor(host: SimHost) {
@@ -57,36 +65,56 @@ export class SimMetaDisk {
   }
 
   get revision(): number {
-    return this.#revision
+    return this.#records.revision
   }
 
   get(key: string): MetaItem | null {
-    return this.#items.get(key) ?? null
+    return this.#records.get(key)
   }
 
   range(from: string, to: string, limit: number): MetaItem[] {
-    this.#sortedKeys ??= [...this.#items.keys()].sort()
-    const found: MetaItem[] = []
-    for (const key of this.#sortedKeys) {
-      if (found.length >= limit || key >= to) break
-      if (key >= from) found.push(this.#items.get(key) as MetaItem)
-    }
-    return found
+    return this.#records.range(from, to, limit)
   }
 
+  /** Throws when a change is under a lease that has ended; nothing is changed then. */
   land(conditions: readonly MetaCondition[], changes: readonly MetaChange[]): number | null {
-    for (const condition of conditions) {
-      const revision = this.get(condition.key)?.revision
-      const wanted = condition.kind === 'absent' ? undefined : condition.revision
-      if (revision !== wanted) return null
-    }
-    const revision = ++this.#revision
-    for (const change of changes) {
-      if (change.kind === 'remove') this.#items.delete(change.key)
-      else this.#items.set(change.key, { key: change.key, value: change.value, revision })
-    }
-    this.#sortedKeys = null
-    return revision
+    return this.#records.land(conditions, changes)
+  }
+
+  grant(ttlMs: number): MetaLease {
+    const lease = this.#records.grant(ttlMs)
+    this.#endLater(lease)
+    return lease
+  }
+
+  keep(lease: MetaLease): void {
+    if (!this.#records.has(lease)) throw new LemnisError('NOT_FOUND', { what: 'lease' })
+    this.#endLater(lease)
+  }
+
+  /** The lease is over, by its time or because it was asked for. */
+  end(lease: MetaLease): void {
+    this.#forgetEnd(lease)
+    this.#records.end(lease)
+  }
+
+  listen(listener: (changes: readonly MetaChanged[], revision: number) => void): () => void {
+    return this.#records.listen(listener)
+  }
+
+  /** A lease lasts by the store's clock, not by that of who holds it. */
+  #endLater(lease: MetaLease): void {
+    this.#forgetEnd(lease)
+    const { world } = this.#host
+    const delayUs = Math.ceil(lease.ttlMs * 1000)
+    const end = world.after(delayUs, `meta lease ${lease.id} ends`, () => this.end(lease))
+    this.#ends.set(lease.id, end)
+  }
+
+  #forgetEnd({ id }: MetaLease): void {
+    const end = this.#ends.get(id)
+    if (end !== undefined) this.#host.world.cancel(end)
+    this.#ends.delete(id)
   }
 }
 
@@ -97,6 +125,7 @@ export class SimMetaStore implements MetaStore {
   readonly #generation: number
   readonly #random: Prng
   readonly #queue: UnderWay[] = []
+  readonly #watches = new Set<MetaWatch>()
   #failure: LemnisError | null = null
   #whenIdle: (() => void)[] = []
 
@@ -130,7 +159,53 @@ export class SimMetaStore implements MetaStore {
     })
   }
 
+  async grantLease(ttlMs: number): Promise<MetaLease> {
+    checkMetaLeaseMs(ttlMs)
+    await this.#pause('meta grant')
+    return this.#disk.grant(ttlMs)
+  }
+
+  async keepLease(lease: MetaLease): Promise<void> {
+    await this.#pause('meta keep')
+    this.#disk.keep(lease)
+  }
+
+  async revokeLease(lease: MetaLease): Promise<void> {
+    await this.#pause('meta revoke')
+    this.#disk.end(lease)
+  }
+
+  watch(from: string, to: string, watcher: MetaWatcher): MetaWatch {
+    checkMetaWatch(from, to)
+    this.#checkOpen()
+    const tell = (fire: () => void): void => {
+      this.#host.world.after(
+        0,
+        'meta watch',
+        () => {
+          if (this.#watches.has(watch)) fire()
+        },
+        this.#host,
+      )
+    }
+    const unlisten = this.#disk.listen((changes, revision) => {
+      const seen = metaChangesWithin(changes, from, to)
+      if (seen.length > 0) tell(() => watcher.onChanges(seen, revision))
+    })
+    const watch = {
+      close: (): void => {
+        this.#watches.delete(watch)
+        unlisten()
+      },
+    }
+    this.#watches.add(watch)
+    const revision = this.#disk.revision
+    tell(() => watcher.onStarted(revision))
+    return watch
+  }
+
   async close(): Promise<void> {
+    for (const watch of [...this.#watches]) watch.close()
     if (this.#queue.length > 0) {
       await new Promise<void>((done) => void this.#whenIdle.push(done))
     }
@@ -142,9 +217,8 @@ export class SimMetaStore implements MetaStore {
     assert(this.#isDead || this.#queue.length === 0, 'a store is used by one process at a time')
     const first = this.#queue[0]
     this.#queue.length = 0
-    if (first !== undefined && this.#random.chance(0.5)) {
-      this.#disk.land(first.conditions, first.changes)
-    }
+    for (const watch of [...this.#watches]) watch.close()
+    if (first !== undefined && this.#random.chance(0.5)) this.#take(first)
   }
 
   get #isDead(): boolean {
@@ -183,19 +257,29 @@ export class SimMetaStore implements MetaStore {
     }
     const fails = this.#random.chance(this.#disk.faults.failChance)
     const takesEffect = !fails || this.#random.chance(0.5)
-    const revision = takesEffect ? this.#disk.land(first.conditions, first.changes) : null
+    const outcome = takesEffect ? this.#take(first) : null
     this.#disk.onLanding?.('after')
     if (this.#isDead) {
       this.#queue.length = 0
       return
     }
-    const answer = (): void => (fails ? this.#fail() : this.#answer(first, revision))
+    const answer = (): void => (fails ? this.#fail() : this.#answer(first, outcome))
     this.#host.world.after(0, 'meta committed', answer, this.#host)
   }
 
-  #answer(first: UnderWay, revision: number | null): void {
+  /** What the store says: the revision, null, or why it refuses. */
+  #take({ conditions, changes }: UnderWay): number | null | LemnisError {
+    try {
+      return this.#disk.land(conditions, changes)
+    } catch (error) {
+      return asLemnisError(error)
+    }
+  }
+
+  #answer(first: UnderWay, outcome: number | null | LemnisError): void {
     this.#queue.shift()
-    first.resolve(revision)
+    if (outcome instanceof LemnisError) first.reject(outcome)
+    else first.resolve(outcome)
     if (this.#queue.length > 0) this.#begin()
     else this.#becomeIdle()
   }

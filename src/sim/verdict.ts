@@ -14,6 +14,8 @@ export type Checker =
   | 'chunks'
   /** Clients hear of no error that heals. */
   | 'errors'
+  /** One MDS leads at a time, and writes of earlier ones are refused. */
+  | 'leaders'
   | 'assertion'
   | 'exception'
 

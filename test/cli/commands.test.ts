@@ -69,7 +69,8 @@ afterEach(async () => {
 /** Runs a command line against the server; the exit code. */
 async function lemnis(...words: string[]): Promise<number> {
   process.exitCode = undefined
-  await runProgram(makeLemnis(), ['--mds', server.address, ...words])
+  const all = ['--mds', server.address, ...words]
+  await runProgram(await makeLemnis(all), all)
   return Number(process.exitCode ?? 0)
 }
 
@@ -143,8 +144,8 @@ describe('the command line', () => {
     expect(err).toMatch(/KiB/)
   })
 
-  it('has an example in the help of every command', () => {
-    const leaves = makeLemnis().commands.flatMap((one) =>
+  it('has an example in the help of every command', async () => {
+    const leaves = (await makeLemnis()).commands.flatMap((one) =>
       one.commands.length > 0 ? one.commands : [one],
     )
     for (const leaf of leaves.filter((one) => !/^(attach-host|help)$/.test(one.name()))) {

@@ -1,5 +1,6 @@
-// Owns what every MetaStore must do, run on the embedded and on the simulated one alike. What a crash
-// takes is tested with the simulator (src/sim/metastore.test.ts) and by kill -9 (src/platform/lmdb-kill.test.ts).
+// Owns what every MetaStore must do, run on the embedded one, on etcd and on the simulated one alike. What
+// a crash takes is tested with the simulator (src/sim/metastore.test.ts), by kill -9 of a process
+// (src/platform/lmdb-kill.test.ts) and of members of etcd (src/platform/etcd-faults.test.ts).
 
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -9,14 +10,19 @@ import {
   META_KEY_BYTES_MAX,
   META_VALUE_LENGTH_MAX,
   type MetaChange,
+  type MetaChanged,
   type MetaCondition,
+  type MetaItem,
+  type MetaLease,
   type MetaStore,
+  type MetaWatch,
 } from '../../src/env/metastore.ts'
 
 export interface MetaStoreUnderTest {
   readonly store: MetaStore
   /** Lets the world go on until `promise` is done. */
   settle<T>(promise: Promise<T>): Promise<T>
+  pause(ms: number): Promise<void>
   /** The same data as a new process finds it, after close(). */
   reopen(): Promise<MetaStore>
   end(): Promise<void>
@@ -26,6 +32,69 @@ const put = (key: string, value: string): MetaChange => ({ kind: 'put', key, val
 const remove = (key: string): MetaChange => ({ kind: 'remove', key })
 const absent = (key: string): MetaCondition => ({ kind: 'absent', key })
 const at = (key: string, revision: number): MetaCondition => ({ kind: 'revision', key, revision })
+
+const created = (key: string, revision: number): MetaCondition => ({
+  kind: 'created',
+  key,
+  revision,
+})
+
+/** What a watch was told, and from it what is there: as it must be after any failure. */
+export class Mirror {
+  readonly items = new Map<string, MetaItem>()
+  readonly told: { readonly changes: readonly MetaChanged[]; readonly revision: number }[] = []
+  readonly starts: number[] = []
+  readonly #waiting = new Set<() => void>()
+  readonly #watch: MetaWatch
+
+  constructor(store: MetaStore, from: string, to: string) {
+    this.#watch = store.watch(from, to, {
+      onStarted: (revision) => {
+        this.starts.push(revision)
+        this.#look()
+      },
+      onChanges: (changes, revision) => {
+        this.told.push({ changes, revision })
+        for (const change of changes) this.#apply(change)
+        this.#look()
+      },
+    })
+  }
+
+  /** Resolves when `holds` does. */
+  until(holds: (mirror: Mirror) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!holds(this)) return
+        this.#waiting.delete(look)
+        resolve()
+      }
+      this.#waiting.add(look)
+      look()
+    })
+  }
+
+  /** Resolves when it has heard of all up to this commit. */
+  reached(revision: number): Promise<void> {
+    return this.until(
+      ({ told, starts }) =>
+        (told.at(-1)?.revision ?? 0) >= revision || (starts.at(-1) ?? 0) >= revision,
+    )
+  }
+
+  close(): void {
+    this.#watch.close()
+  }
+
+  #apply(change: MetaChanged): void {
+    if (change.kind === 'put') this.items.set(change.item.key, change.item)
+    else this.items.delete(change.key)
+  }
+
+  #look(): void {
+    for (const look of [...this.#waiting]) look()
+  }
+}
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
   try {
@@ -80,6 +149,20 @@ export function describeMetaStore(name: string, make: () => Promise<MetaStoreUnd
       expect(await valueOf('a')).toBeNull()
       await commit([], [put('a', '1')])
       expect(await commit([at('a', first)], [put('a', '2')])).toBeNull()
+    })
+
+    it('knows the commit that made an item, whatever was put there since', async () => {
+      const first = (await commit([], [put('a', '1')])) as number
+      const second = (await commit([created('a', first)], [put('a', '2')])) as number
+      const item = { key: 'a', value: '2', revision: second, createdRevision: first }
+      expect(await world.settle(store.get('a'))).toEqual(item)
+      expect(await world.settle(store.range('a', 'b', 1))).toEqual([item])
+      expect(await commit([created('a', second)], [put('b', '1')])).toBeNull()
+      await commit([], [remove('a')])
+      expect(await commit([created('a', first)], [put('b', '1')])).toBeNull()
+      const third = (await commit([], [put('a', '3')])) as number
+      expect(await commit([created('a', first)], [put('b', '1')])).toBeNull()
+      expect(await commit([created('a', third)], [put('b', '1')])).toBe(third + 1)
     })
 
     it('changes all or nothing, as the conditions say', async () => {
@@ -155,7 +238,7 @@ export function describeMetaStore(name: string, make: () => Promise<MetaStoreUnd
       await world.settle(store.close())
       store = await world.reopen()
       expect(await keys('', '\x7f')).toEqual(['a', 'b', 'c'])
-      expect(await commit([at('a', before)], [remove('a')])).toBe(before + 2)
+      expect(await commit([at('a', before)], [remove('a')])).toBeGreaterThan(before + 1)
     })
 
     it('does what a map with revisions does', async () => {
@@ -174,9 +257,11 @@ export function describeMetaStore(name: string, make: () => Promise<MetaStoreUnd
       const step = fc.record({ changes, belief })
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
-          const model = new Map<string, { value: string; revision: number }>()
+          const model = new Map<string, MetaItem>()
           const clean = ['a', 'a/b', 'b', 'c!'].map(remove)
           let revision = (await commit([], clean)) as number
+          const mirror = new Mirror(store, 'a/', 'c')
+          await world.settle(mirror.until(({ starts }) => starts.length > 0))
           for (const { changes, belief } of steps) {
             const own = belief === null ? undefined : model.get(belief.key)?.revision
             const conditions: MetaCondition[] = []
@@ -188,18 +273,184 @@ export function describeMetaStore(name: string, make: () => Promise<MetaStoreUnd
               conditions.push(at(belief.key, (own ?? revision) - belief.back))
               holds = own !== undefined && belief.back === 0
             }
-            expect(await commit(conditions, changes)).toBe(holds ? ++revision : null)
+            if (holds) revision++
+            expect(await commit(conditions, changes)).toBe(holds ? revision : null)
             for (const made of holds ? changes : []) {
-              if (made.kind === 'remove') model.delete(made.key)
-              else model.set(made.key, { value: made.value, revision })
+              const { key } = made
+              const createdRevision = model.get(key)?.createdRevision ?? revision
+              if (made.kind === 'remove') model.delete(key)
+              else model.set(key, { key, value: made.value, revision, createdRevision })
             }
-            const items = await world.settle(store.range('', '\x7f', 100))
-            const wanted = [...model].map(([k, item]) => ({ key: k, ...item }))
-            expect(items).toEqual(wanted.sort((a, b) => (a.key < b.key ? -1 : 1)))
+            const wanted = [...model.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+            expect(await world.settle(store.range('', '\x7f', 100))).toEqual(wanted)
           }
+          const last = (await commit([], [put('b', 'last')])) as number
+          await world.settle(mirror.reached(last))
+          mirror.close()
+          const items = [...mirror.items.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+          expect(items).toEqual(await world.settle(store.range('a/', 'c', 100)))
         }),
         { numRuns: 15 },
       )
     })
+
+    describe('leases', () => {
+      const TTL_MS = 60
+      const grant = (ttlMs = TTL_MS): Promise<MetaLease> => world.settle(store.grantLease(ttlMs))
+      const under = (lease: MetaLease, key: string): MetaChange => ({
+        kind: 'put',
+        key,
+        value: '',
+        lease,
+      })
+
+      it('end by themselves, with all their keys', async () => {
+        const lease = await grant()
+        expect(lease.ttlMs).toBeGreaterThanOrEqual(TTL_MS)
+        await commit([], [under(lease, 'a'), under(lease, 'b'), put('c', '')])
+        const mirror = new Mirror(store, 'a', 'd')
+        await world.settle(mirror.until(({ told }) => told.length > 0))
+        expect(mirror.told[0]?.changes.map((c) => c.kind)).toEqual(['remove', 'remove'])
+        mirror.close()
+        expect(await keys('', '\x7f')).toEqual(['c'])
+        expect(await codeOf(world.settle(store.keepLease(lease)))).toBe('NOT_FOUND')
+        expect(await codeOf(commit([], [put('d', ''), under(lease, 'e')]))).toBe('NOT_FOUND')
+        expect(await commit([absent('c')], [under(lease, 'e')])).toBeNull()
+        expect(await keys('', '\x7f')).toEqual(['c'])
+        await world.settle(store.revokeLease(lease))
+        expect(await commit([], [put('d', '')])).not.toBeNull()
+      })
+
+      it('last as long as they are kept', async () => {
+        // Long enough for a machine on which much else runs to come back in time.
+        const [kept, left] = [await grant(1500), await grant(1500)]
+        const made = (await commit([], [under(kept, 'kept'), under(left, 'left')])) as number
+        for (let round = 0; (await valueOf('left')) !== null; round++) {
+          expect(round).toBeLessThan(1000)
+          await world.settle(store.keepLease(kept))
+          await world.settle(world.pause(50))
+        }
+        expect(await commit([created('kept', made)], [put('done', '')])).not.toBeNull()
+      })
+
+      it('that are revoked take their keys with them at once', async () => {
+        const [first, second] = [await grant(), await grant()]
+        await commit([], [under(first, 'a'), under(first, 'b'), under(first, 'c')])
+        await commit([], [put('b', 'freed'), under(second, 'c'), under(second, 'd')])
+        await world.settle(store.revokeLease(first))
+        expect(await keys('', '\x7f')).toEqual(['b', 'c', 'd'])
+        await commit([], [remove('c')])
+        await commit([], [put('c', 'made again')])
+        await world.settle(store.revokeLease(second))
+        expect(await keys('', '\x7f')).toEqual(['b', 'c'])
+        await world.settle(store.revokeLease(second))
+        expect(await codeOf(world.settle(store.keepLease(second)))).toBe('NOT_FOUND')
+      })
+
+      it('of a process that is gone end too', async () => {
+        const lease = await grant()
+        await commit([], [under(lease, 'a'), put('b', '')])
+        await world.settle(store.close())
+        expect(await codeOf(world.settle(store.keepLease(lease)))).toBe('CLOSED')
+        expect(await codeOf(world.settle(store.grantLease(TTL_MS)))).toBe('CLOSED')
+        store = await world.reopen()
+        const mirror = new Mirror(store, 'a', 'b')
+        await world.settle(mirror.until(({ starts }) => starts.length > 0))
+        if ((await valueOf('a')) !== null) {
+          await world.settle(mirror.until(({ told }) => told.length > 0))
+        }
+        mirror.close()
+        expect(await keys('', '\x7f')).toEqual(['b'])
+      })
+
+      it('have a time that makes sense', async () => {
+        for (const ttlMs of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
+          expect(await codeOf(world.settle(store.grantLease(ttlMs)))).toBe('INVALID_ARGUMENT')
+        }
+      })
+    })
+
+    describe('watches', () => {
+      it('tell every commit from their start on, as a whole and in order', async () => {
+        const before = (await commit([], [put('w/0', 'before'), put('w/old', '')])) as number
+        const mirror = new Mirror(store, 'w/', 'w0')
+        expect(mirror.starts).toEqual([])
+        await world.settle(mirror.until(({ starts }) => starts.length > 0))
+        expect(mirror.starts).toEqual([before])
+        const first = (await commit(
+          [],
+          [put('w/1', 'x'), put('other', ''), put('w/0', 'y')],
+        )) as number
+        await commit([], [put('other', 'z')])
+        await commit([absent('w/1')], [put('w/2', '')])
+        const last = (await commit(
+          [],
+          [remove('w/old'), remove('w/none'), put('w/1', '')],
+        )) as number
+        await world.settle(mirror.reached(last))
+        const item = (key: string, value: string, revision: number, made: number): MetaChanged => ({
+          kind: 'put',
+          item: { key, value, revision, createdRevision: made },
+        })
+        const sorted = mirror.told.map(({ changes, revision }) => ({
+          revision,
+          changes: changes.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)),
+        }))
+        expect(sorted).toEqual([
+          {
+            revision: first,
+            changes: [item('w/0', 'y', first, before), item('w/1', 'x', first, first)],
+          },
+          {
+            revision: last,
+            changes: [
+              item('w/1', '', last, first),
+              { kind: 'remove', key: 'w/old', revision: last },
+            ],
+          },
+        ])
+        expect(mirror.starts).toEqual([before])
+      })
+
+      it('are many at once, and tell nothing when they are closed', async () => {
+        const all = new Mirror(store, '', '\x7f')
+        const some = new Mirror(store, 'b', 'c')
+        const closed = new Mirror(store, '', '\x7f')
+        closed.close()
+        for (const one of [all, some]) {
+          await world.settle(one.until(({ starts }) => starts.length > 0))
+        }
+        const revisions = []
+        for (const key of ['a', 'b', 'c']) revisions.push(await commit([], [put(key, '')]))
+        await world.settle(all.reached(revisions[2] as number))
+        await world.settle(some.reached(revisions[1] as number))
+        expect(all.told.map(({ revision }) => revision)).toEqual(revisions)
+        expect(some.told.map(({ revision }) => revision)).toEqual([revisions[1]])
+        some.close()
+        const last = (await commit([], [put('b', 'again')])) as number
+        await world.settle(all.reached(last))
+        expect(some.told).toHaveLength(1)
+        expect([closed.starts, closed.told]).toEqual([[], []])
+        await world.settle(store.close())
+        await world.settle(world.pause(1))
+        expect(all.told).toHaveLength(4)
+        expect(() => new Mirror(store, 'a', 'b')).toThrow('CLOSED')
+        expect(() => new Mirror(store, 'b', 'b')).toThrow('INVALID_ARGUMENT')
+      })
+
+      it('tell of large commits as a whole', async () => {
+        const mirror = new Mirror(store, 'k', 'l')
+        await world.settle(mirror.until(({ starts }) => starts.length > 0))
+        const many = Array.from({ length: 3000 }, (_, i) => put(`k${i}`, 'x'.repeat(1000)))
+        const revision = (await commit([], many)) as number
+        await world.settle(mirror.reached(revision))
+        expect(mirror.told.map(({ changes }) => changes.length)).toEqual([3000])
+        expect(mirror.items.size).toBe(3000)
+      })
+    })
   })
+}
+
+function keyOf(change: MetaChanged): string {
+  return change.kind === 'put' ? change.item.key : change.key
 }

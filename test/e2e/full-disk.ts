@@ -219,6 +219,7 @@ const SMALL_SETTINGS = [
   'chunkstore.capacityBytes=0B',
   'chunkstore.reserveBytes=320MiB',
   'raftlog.segmentsPinned=3',
+  'raftlog.segmentBytes=32MiB',
   'copyset.checkpointBytes=8MiB',
   // Spare files would be a large part of so small a file system.
   'chunkstore.poolFilesMax=0',

@@ -9,6 +9,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { rolesOf } from '../../src/bin/dev/layout.ts'
+import type { DevRole } from '../../src/bin/dev/role.ts'
 
 const execute = promisify(execFile)
 const PROGRAM = fileURLToPath(new URL('../../src/bin/lemnis.js', import.meta.url))
@@ -21,6 +23,8 @@ const TICKS_PER_SECOND = 100
 
 export interface DevClusterOptions {
   readonly chunkservers?: number
+  /** Three MDS on three members of etcd. */
+  readonly etcd?: boolean
   /** A new temporary directory without it, which goes away with the cluster. */
   readonly directory?: string
 }
@@ -33,9 +37,12 @@ export interface RoleProcess {
 
 export class DevCluster {
   readonly directory: string
+  /** The first MDS, or the only one. */
   readonly mds: string
+  readonly mdsAddresses: readonly string[]
   readonly nbdPort: number
   readonly #chunkservers: number
+  readonly #etcd: boolean
   readonly #portBase: number
   readonly #isTemporary: boolean
   #dev: ChildProcess | null = null
@@ -45,9 +52,12 @@ export class DevCluster {
     this.directory = directory
     this.#isTemporary = options.directory === undefined
     this.#chunkservers = options.chunkservers ?? 3
+    this.#etcd = options.etcd === true
     this.#portBase = portBase
     this.mds = `127.0.0.1:${portBase}`
     this.nbdPort = portBase + PORTS_NEEDED - 1
+    const mds = this.#layout().filter(({ kind }) => kind === 'mds')
+    this.mdsAddresses = mds.map(({ address }) => address)
   }
 
   static async start(options: DevClusterOptions = {}): Promise<DevCluster> {
@@ -70,6 +80,23 @@ export class DevCluster {
     return this.#output
   }
 
+  /** Where the NBD server serves its metrics. */
+  get nbdHttp(): string {
+    const role = this.#layout().find(({ kind }) => kind === 'nbd')
+    if (role === undefined) throw new Error('no NBD server')
+    return role.http
+  }
+
+  #layout(): DevRole[] {
+    return rolesOf({
+      data: this.directory,
+      portBase: this.#portBase,
+      nbdPort: this.nbdPort,
+      chunkservers: this.#chunkservers,
+      etcd: this.#etcd,
+    })
+  }
+
   nbdUri(volume: string): string {
     return `nbd://127.0.0.1:${this.nbdPort}/${volume}`
   }
@@ -78,6 +105,7 @@ export class DevCluster {
   async start(): Promise<void> {
     const ports = ['--port-base', `${this.#portBase}`, '--nbd-port', `${this.nbdPort}`]
     const words = ['dev', '--data', this.directory, '--chunkservers', `${this.#chunkservers}`]
+    if (this.#etcd) words.push('--etcd')
     this.#output = ''
     const dev = spawn(process.execPath, [PROGRAM, ...words, ...ports, '--json'], {
       env: { ...process.env, NO_COLOR: '1' },
@@ -102,11 +130,22 @@ export class DevCluster {
 
   /** Runs `lemnis WORDS` against this cluster; its output. A failure has stdout and stderr in it. */
   async lemnis(...words: string[]): Promise<string> {
-    const { stdout } = await execute(process.execPath, [PROGRAM, '--mds', this.mds, ...words], {
+    const all = [PROGRAM, '--mds', this.mdsAddresses.join(','), ...words]
+    const { stdout } = await execute(process.execPath, all, {
       env: { ...process.env, NO_COLOR: '1' },
       maxBuffer: 64 << 20,
     })
     return stdout
+  }
+
+  /** The same for a command whose exit code is its answer. */
+  async tryLemnis(...words: string[]): Promise<{ readonly code: number; readonly output: string }> {
+    try {
+      return { code: 0, output: await this.lemnis(...words) }
+    } catch (error) {
+      const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string }
+      return { code, output: `${stdout}${stderr}` }
+    }
   }
 
   async json<T>(...words: string[]): Promise<T> {
@@ -145,6 +184,14 @@ export class DevCluster {
     this.#dev = null
   }
 
+  /** kill -9 of dev alone; resolves when its roles, which it can't stop any more, are gone as well. */
+  async killDev(): Promise<void> {
+    const pids = this.roles().map(({ pid }) => pid)
+    this.#dev?.kill('SIGKILL')
+    while (pids.some(isRunning)) await pause(10)
+    this.#dev = null
+  }
+
   /** CPU time of all roles so far, in microseconds. */
   cpuMicros(): number {
     return this.roles().reduce((sum, { pid }) => sum + cpuMicrosOf(pid), 0)
@@ -178,7 +225,7 @@ export function cpuMicrosOf(pid: number): number {
 export async function freePorts(): Promise<number> {
   for (;;) {
     const base = 20_000 + 200 * Math.floor(Math.random() * 60)
-    const offsets = [0, 1, 2, 3, 4, 80, 81, 82, 83, 84, PORTS_NEEDED - 1]
+    const offsets = Array.from({ length: PORTS_NEEDED }, (_, offset) => offset)
     const free = await Promise.all(offsets.map((offset) => isFree(base + offset)))
     if (free.every(Boolean)) return base
   }

@@ -18,16 +18,13 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Io } from '../../src/bin/cli/io.ts'
+import { allChunkservers, allCopysets } from '../../src/bin/cli/pages.ts'
 import { Session } from '../../src/bin/cli/session.ts'
-import { type DevRole, rolesOf } from '../../src/bin/dev/layout.ts'
+import { rolesOf } from '../../src/bin/dev/layout.ts'
+import type { DevRole } from '../../src/bin/dev/role.ts'
 import { connect, type LemnisClient } from '../../src/client/client.ts'
 import { GIVE_ORDER } from '../../src/format/control/chunkserver.ts'
-import {
-  CREATE_POOL,
-  LIST_CHUNKSERVERS,
-  LIST_COPYSETS,
-  STATUS,
-} from '../../src/format/control/mds.ts'
+import { CREATE_POOL, LIST_COPYSETS, STATUS } from '../../src/format/control/mds.ts'
 import type { Chunkserver, Copyset } from '../../src/format/control/parts.ts'
 import { SILENT } from '../../src/observe/observe.ts'
 import { nodeEnv } from '../../src/platform/env.ts'
@@ -214,12 +211,12 @@ export class RoleCluster {
     return this.session.ask(STATUS, {})
   }
 
-  async chunkservers(): Promise<readonly Chunkserver[]> {
-    return (await this.session.ask(LIST_CHUNKSERVERS, {})).chunkservers
+  chunkservers(): Promise<readonly Chunkserver[]> {
+    return allChunkservers(this.session)
   }
 
-  async copysets(): Promise<readonly Copyset[]> {
-    return (await this.session.ask(LIST_COPYSETS, { ids: [] })).copysets
+  copysets(): Promise<readonly Copyset[]> {
+    return allCopysets(this.session, [])
   }
 
   async copyset(id: number): Promise<Copyset> {

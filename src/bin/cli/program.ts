@@ -1,7 +1,7 @@
 // Owns the frame of the command line: options that every command has, how one command is declared and
 // run, and how it ends. The commands themselves are in ../commands.
 
-import { Command } from 'commander'
+import { Argument, Command } from 'commander'
 import { EXIT, reportFailure } from './failure.ts'
 import { Io } from './io.ts'
 import { Session } from './session.ts'
@@ -52,6 +52,11 @@ export function declare(
     .command(usage)
     .description(description)
     .addHelpText('after', `\nExample:\n  $ lemnis ${example}`)
+}
+
+/** An argument that is one of these. */
+export function choice(usage: string, values: readonly string[]): Argument {
+  return new Argument(usage).choices(values)
 }
 
 /** A command that only holds others: `lemnis volume`. */

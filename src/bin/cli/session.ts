@@ -1,5 +1,5 @@
-// Owns what a command asks: the metadata servers of its cluster, in turn until one answers, and single
-// servers by address. Connections are made when first used and closed with the session.
+// Owns what a command asks: the metadata server of its cluster that leads, and single servers by
+// address. Connections are made when first used and closed with the session.
 
 import { type ErrorCode, LemnisError } from '../../base/errors.ts'
 import { Scope } from '../../base/scope.ts'
@@ -38,7 +38,7 @@ export class Session {
 
   /**
    * Asks the MDS that leads. Waits for one that comes back or is being elected if some MDS answers;
-   * where none ever did, one round over the addresses is enough to say so.
+   * where none ever did, asking all once is enough to say so.
    */
   async ask<C extends ControlCall>(call: C, request: RequestOf<C>): Promise<ReplyOf<C>> {
     const mds = (this.#mds ??= this.own(this.#connectMds()))

@@ -24,6 +24,11 @@ export function ago(wallMs: number, nowMs: number): string {
   return wallMs === 0 ? '-' : `${duration(Math.max(0, nowMs - wallMs))} ago`
 }
 
+/** When it will be: `in 4.2 min`, `at any moment` when that has passed. */
+export function left(wallMs: number, nowMs: number): string {
+  return wallMs <= nowMs ? 'at any moment' : `in ${duration(wallMs - nowMs)}`
+}
+
 export function size(bytes: number): string {
   return formatBytes(bytes)
 }
@@ -33,8 +38,23 @@ export function share(part: number, whole: number): string {
 }
 
 /** `1 volume`, `2 volumes`. */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
+export function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`
+}
+
+/** Lines of at most `width` characters, broken between words. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = word
+    } else {
+      line = line === '' ? word : `${line} ${word}`
+    }
+  }
+  return [...lines, line]
 }
 
 function parser<T>(parse: (text: string) => T): (text: string) => T {

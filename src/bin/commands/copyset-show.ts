@@ -1,9 +1,9 @@
 // Owns what `lemnis copyset list` and `show` say.
 
-import { LIST_COPYSETS } from '../../format/control/mds.ts'
 import type { Copyset } from '../../format/control/parts.ts'
 import { CommandError } from '../cli/failure.ts'
 import type { Io } from '../cli/io.ts'
+import { allCopysets } from '../cli/pages.ts'
 import type { Session } from '../cli/session.ts'
 import { size } from '../cli/words.ts'
 
@@ -13,7 +13,7 @@ function health(io: Io, copyset: Copyset): string {
 }
 
 export async function copysetsOf(session: Session, ids: readonly number[]): Promise<Copyset[]> {
-  const { copysets } = await session.ask(LIST_COPYSETS, { ids: [...ids] })
+  const copysets = await allCopysets(session, ids)
   const missing = ids.filter((id) => !copysets.some((copyset) => copyset.id === id))
   if (missing.length === 0) return copysets
   throw new CommandError(

@@ -6,7 +6,8 @@ import type { Command } from 'commander'
 import { reportFailure } from '../cli/failure.ts'
 import { declare, ioOf } from '../cli/program.ts'
 import { countArgument } from '../cli/words.ts'
-import { CHUNKSERVERS_MAX, type DevOptions } from '../dev/layout.ts'
+import { CHUNKSERVERS_MAX } from '../dev/layout.ts'
+import type { DevOptions } from '../dev/role.ts'
 import { runDev } from '../dev/run.ts'
 
 export function addDevCommand(program: Command): void {
@@ -24,7 +25,11 @@ export function addDevCommand(program: Command): void {
       7400,
     )
     .option('--nbd-port <port>', 'of the NBD server', countArgument, 10_809)
-    .option('--chunkservers <count>', 'how many, spread over three zones', countArgument, 3)
+    .option('--chunkservers <count>', 'how many, spread over up to four zones', countArgument, 3)
+    .option(
+      '--etcd',
+      'three metadata servers elected through three members of etcd, which must be here',
+    )
     .action(async (options: DevOptions, command: Command) => {
       const io = ioOf(command)
       const { chunkservers } = options

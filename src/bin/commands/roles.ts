@@ -2,56 +2,15 @@
 // loaded when it runs: a command that asks one question shall not wait for all of that.
 
 import { hostname } from 'node:os'
-import type { Command } from 'commander'
-import { Option } from 'commander'
-import { EXIT, reportFailure } from '../cli/failure.ts'
-import { declare, ioOf, mdsOf } from '../cli/program.ts'
+import { type Command, Option } from 'commander'
 import type { ChunkserverFlags } from '../roles/chunkserver.ts'
-import type { RoleFlags } from '../roles/flags.ts'
 import type { MdsFlags } from '../roles/mds.ts'
 import type { NbdFlags } from '../roles/nbd.ts'
-import { type SettingTables, settingsHelp } from '../roles/settings.ts'
 import { CHUNKSERVER_TABLES, MDS_TABLES, NBD_TABLES } from '../roles/tables.ts'
+import { addChunkserverCommands } from './chunkservers.ts'
+import { addRole } from './role.ts'
 
-interface RoleDefinition<O> {
-  readonly name: string
-  readonly does: string
-  readonly example: string
-  readonly listen: string
-  readonly http: string
-  readonly tables: SettingTables
-  run(options: O & RoleFlags, mds: readonly string[]): Promise<void>
-}
-
-function addRole<O>(program: Command, role: RoleDefinition<O>): Command {
-  return declare(program, role.name, role.does, `${role.name} ${role.example}`)
-    .option('--listen <address>', 'host:port to serve at', role.listen)
-    .option('--http <address>', 'host:port of metrics and health; empty for none', role.http)
-    .option('--name <name>', 'what it calls itself in logs', `${role.name}@${hostname()}`)
-    .option(
-      '--set <name=value>',
-      'a setting; may be repeated',
-      (one: string, all: string[]) => [...all, one],
-      [],
-    )
-    .option('--config <file>', 'settings as JSON: {"raftlog": {"segmentBytes": "64MiB"}}')
-    .option('--log-file <path>', 'where the log goes instead of standard error')
-    .addOption(
-      new Option('--log-level <level>', 'what is logged')
-        .choices(['debug', 'info', 'warn', 'error'])
-        .default('info'),
-    )
-    .addHelpText('after', settingsHelp(role.tables))
-    .action(async (options: O & RoleFlags, command: Command) => {
-      try {
-        await role.run(options, mdsOf(command))
-      } catch (error) {
-        process.exit(reportFailure(ioOf(command), error) || EXIT.failed)
-      }
-    })
-}
-
-export function addRoles(program: Command): { readonly chunkserver: Command } {
+export function addRoles(program: Command): void {
   addRole(program, {
     name: 'mds',
     does: 'run a metadata server',
@@ -60,7 +19,15 @@ export function addRoles(program: Command): { readonly chunkserver: Command } {
     http: '127.0.0.1:7480',
     tables: MDS_TABLES,
     run: async (flags: MdsFlags) => (await import('../roles/mds.ts')).runMds(flags),
-  }).option('--data <directory>', 'where its store lies')
+  })
+    .addOption(
+      new Option('--store <kind>', 'embedded: of this MDS alone; etcd: shared by several')
+        .choices(['embedded', 'etcd'])
+        .default('embedded'),
+    )
+    .option('--data <directory>', 'where its embedded store lies')
+    .option('--etcd <addresses>', 'members of etcd as host:port, with commas between them')
+    .option('--advertise <address>', 'what others reach it by, when not --listen')
   const chunkserver = addRole(program, {
     name: 'chunkserver',
     does: 'run a chunkserver on one disk, or look at those that run',
@@ -77,7 +44,7 @@ export function addRoles(program: Command): { readonly chunkserver: Command } {
     .option('--pool <name>', 'the pool that it belongs to', 'default')
     .option(
       '--zone <name>',
-      'its failure domain: replicas of one copyset are in different ones',
+      'failure domain: replicas of a copyset are in different ones',
       'zone-1',
     )
     .option('--server <name>', 'the machine that it runs on', hostname())
@@ -90,5 +57,5 @@ export function addRoles(program: Command): { readonly chunkserver: Command } {
     tables: NBD_TABLES,
     run: async (flags: NbdFlags, mds) => (await import('../roles/nbd.ts')).runNbd(flags, mds),
   }).option('--read-only', 'open volumes for reading only')
-  return { chunkserver }
+  addChunkserverCommands(chunkserver)
 }

@@ -1,8 +1,9 @@
 // Owns the commands that start and follow the scrub: every chunkserver reads and verifies all its blocks.
 
 import type { Command } from 'commander'
-import { LIST_CHUNKSERVERS, START_SCRUB } from '../../format/control/mds.ts'
+import { START_SCRUB } from '../../format/control/mds.ts'
 import type { Chunkserver } from '../../format/control/parts.ts'
+import { allChunkservers } from '../cli/pages.ts'
 import { asking, declare, family } from '../cli/program.ts'
 import type { Session } from '../cli/session.ts'
 import { ago, share } from '../cli/words.ts'
@@ -31,7 +32,7 @@ const HEAD = ['CHUNKSERVER', 'STATE', 'CHUNKS', 'DONE', 'BAD BLOCKS', 'REPAIRED'
 async function status(session: Session, { watch }: { watch?: boolean }): Promise<boolean> {
   const { io, env } = session
   for (;;) {
-    const { chunkservers } = await session.ask(LIST_CHUNKSERVERS, {})
+    const chunkservers = await allChunkservers(session)
     const rows = chunkservers.map((one) => row(one, env.clock.wallMs()))
     const scrubs = chunkservers.map(({ id, scrub }) => ({ chunkserver: id, ...scrub }))
     io.result(scrubs, () => io.table(HEAD, rows))

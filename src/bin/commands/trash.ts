@@ -3,10 +3,10 @@
 import type { Command } from 'commander'
 import { EMPTY_TRASH } from '../../format/control/mds.ts'
 import { confirm } from '../cli/confirm.ts'
+import { allVolumes } from '../cli/pages.ts'
 import { asking, declare, family } from '../cli/program.ts'
 import type { Session } from '../cli/session.ts'
 import { countArgument, counted } from '../cli/words.ts'
-import { allVolumes } from './volume-list.ts'
 import { trashTable } from './volume-text.ts'
 
 async function list(session: Session): Promise<void> {

@@ -9,9 +9,9 @@ import {
   RESTORE_VOLUME,
   SHOW_VOLUME,
 } from '../../format/control/mds.ts'
+import { allVolumes } from '../cli/pages.ts'
 import type { Session } from '../cli/session.ts'
 import { size } from '../cli/words.ts'
-import { allVolumes } from './volume-list.ts'
 import { volumeFacts, volumeTable } from './volume-text.ts'
 
 const STRIPE_UNIT_BYTES = 64 * KIB

@@ -2,42 +2,22 @@
 // that the cluster knows: the MDS, the chunkservers, and those that have volumes open.
 
 import type { Command } from 'commander'
-import { LIST_CHUNKSERVERS, STATUS } from '../../format/control/mds.ts'
 import type { Wait } from '../../platform/http.ts'
+import { askEach, askJson } from '../cli/http.ts'
 import type { Io } from '../cli/io.ts'
 import { asking, declare } from '../cli/program.ts'
+import { httpRoles } from '../cli/roles.ts'
 import type { Session } from '../cli/session.ts'
 import { duration } from '../cli/words.ts'
-import { httpOfHolder } from '../roles/holder.ts'
-import { allVolumes } from './volume-list.ts'
 
-const ASK_MS = 3000
-
-export interface Answer {
+interface Answer {
   readonly server: string
   readonly waits: readonly Wait[]
   /** Why it could not be asked. */
   readonly unreachable?: string
 }
 
-async function askOne(server: string, address: string): Promise<Answer> {
-  try {
-    const reply = await fetch(`http://${address}/debug/waits`, {
-      signal: AbortSignal.timeout(ASK_MS),
-    })
-    const { waits } = (await reply.json()) as { waits: readonly Wait[] }
-    return { server, waits }
-  } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    return {
-      server,
-      waits: [],
-      unreachable: cause instanceof Error ? cause.message : String(cause),
-    }
-  }
-}
-
-export function waitsText(io: Io, answers: readonly Answer[]): string {
+function waitsText(io: Io, answers: readonly Answer[]): string {
   const rows = answers.flatMap(({ server, waits }) =>
     waits
       .toSorted((a, b) => b.lastsMs - a.lastsMs)
@@ -51,22 +31,13 @@ export function waitsText(io: Io, answers: readonly Answer[]): string {
 }
 
 async function show(session: Session): Promise<void> {
-  const [status, { chunkservers }, volumes] = await Promise.all([
-    session.ask(STATUS, {}),
-    session.ask(LIST_CHUNKSERVERS, {}),
-    allVolumes(session, false),
-  ])
-  const servers = new Map<string, string>()
-  if (status.httpAddress !== undefined) servers.set(status.httpAddress, 'mds')
-  for (const { id, httpAddress, state } of chunkservers) {
-    if (httpAddress !== '' && state !== 'retired') servers.set(httpAddress, `chunkserver ${id}`)
-  }
-  for (const { holder } of volumes) {
-    const address = holder === undefined ? null : httpOfHolder(holder.address)
-    if (address !== null) servers.set(address, `client ${address}`)
-  }
-  const answers = await Promise.all(
-    [...servers].map(([address, server]) => askOne(server, address)),
+  const asked = await askEach(await httpRoles(session), ({ http }) =>
+    askJson<{ readonly waits: readonly Wait[] }>(http, '/debug/waits'),
+  )
+  const answers: Answer[] = asked.map(({ role, answer, why }) =>
+    answer === null
+      ? { server: role.name, waits: [], unreachable: why }
+      : { server: role.name, waits: answer.waits },
   )
   session.io.result(answers, () => waitsText(session.io, answers))
 }

@@ -4,9 +4,8 @@
 import type { ChildProcess } from 'node:child_process'
 import { EXIT } from '../cli/failure.ts'
 import { Backoff } from './backoff.ts'
-import type { DevRole } from './layout.ts'
 import type { LogFile } from './log-file.ts'
-import { isReady, type ReadyMessage } from './messages.ts'
+import type { DevRole } from './role.ts'
 import { hopeless, spawnRole } from './spawn.ts'
 
 /** A role that ends so before it ever served will do so again: its cluster can not start. */
@@ -23,14 +22,14 @@ export interface ChildEvents {
 export class Child {
   readonly role: DevRole
   /** Resolves when it serves for the first time; rejects when it can not. */
-  readonly ready: Promise<ReadyMessage>
+  readonly ready: Promise<void>
   readonly #log: LogFile
   readonly #events: ChildEvents
   #process: ChildProcess | null = null
   #timer: NodeJS.Timeout | null = null
   readonly #backoff = new Backoff()
   #isStopping = false
-  #resolveReady: (message: ReadyMessage) => void = () => {}
+  #resolveReady: () => void = () => {}
   #rejectReady: (error: Error) => void = () => {}
   #wasReady = false
 
@@ -51,14 +50,12 @@ export class Child {
   start(): void {
     this.#timer = null
     this.#backoff.began(performance.now())
-    const child = spawnRole(this.role, this.#log)
-    this.#process = child
-    child.on('message', (message) => {
-      if (!isReady(message)) return
-      this.#resolveReady(message)
+    const child = spawnRole(this.role, this.#log, () => {
+      this.#resolveReady()
       this.#events.onReady(this.role, !this.#wasReady)
       this.#wasReady = true
     })
+    this.#process = child
     child.on('exit', (code, signal) => {
       this.#process = null
       if (this.#isStopping) return
@@ -85,7 +82,8 @@ export class Child {
     const child = this.#process
     if (child === null) return
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-    child.kill('SIGTERM')
+    // All of a member of etcd is on disk; asked to end, it waits seconds for others that end as well.
+    child.kill(this.role.kind === 'etcd' ? 'SIGKILL' : 'SIGTERM')
     const limit = setTimeout(() => this.kill(), STOP_LIMIT_MS)
     await gone
     clearTimeout(limit)

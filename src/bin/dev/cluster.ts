@@ -3,11 +3,11 @@
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { CREATE_POOL, LIST_CHUNKSERVERS, STATUS } from '../../format/control/mds.ts'
+import { CREATE_POOL, STATUS } from '../../format/control/mds.ts'
 import type { Session } from '../cli/session.ts'
 import { Child, type ChildEvents } from './child.ts'
-import type { DevRole } from './layout.ts'
 import { LogFile } from './log-file.ts'
+import type { DevRole } from './role.ts'
 
 const POLL_MS = 50
 const REPLICAS = 3
@@ -24,8 +24,11 @@ export class DevCluster {
   ) {
     const logs = join(directory, 'log')
     mkdirSync(logs, { recursive: true })
+    // Members of etcd warn of each other while they start; when one ends, that is said.
+    const tell = (role: DevRole, text: string): void =>
+      role.kind === 'etcd' ? undefined : events.onLog(role, text)
     this.#logs = roles.map(
-      (role) => new LogFile(join(logs, `${role.name}.log`), (text) => events.onLog(role, text)),
+      (role) => new LogFile(join(logs, `${role.name}.log`), (text) => tell(role, text)),
     )
     this.children = roles.map((role, i) => new Child(role, this.#logs[i] as LogFile, events))
   }
@@ -36,10 +39,13 @@ export class DevCluster {
    */
   async start(session: Session, isNew: boolean): Promise<void> {
     const disks = this.#of('chunkserver')
-    const others = this.children.filter((child) => !disks.includes(child))
-    for (const child of isNew ? others : this.children) child.start()
+    const etcd = this.#of('etcd')
+    for (const child of etcd) child.start()
+    await Promise.all(etcd.map((child) => child.ready))
+    const later = this.children.filter((child) => !etcd.includes(child))
+    for (const child of later) if (!isNew || !disks.includes(child)) child.start()
     await Promise.all([
-      ...this.children.map((child) => child.ready),
+      ...later.map((child) => child.ready),
       ...(isNew ? [startInTurn(disks)] : []),
     ])
     await this.#makePool(session)
@@ -48,8 +54,7 @@ export class DevCluster {
   async #makePool(session: Session): Promise<void> {
     const count = this.#of('chunkserver').length
     await until(session, async () => {
-      const { chunkservers } = await session.ask(LIST_CHUNKSERVERS, {})
-      return chunkservers.filter(({ state }) => state === 'online').length >= count
+      return (await session.ask(STATUS, {})).chunkservers.online >= count
     })
     const { copysets } = await session.ask(STATUS, {})
     if (copysets.total === 0) {
@@ -66,10 +71,10 @@ export class DevCluster {
     return this.children.filter((child) => child.role.kind === kind)
   }
 
-  /** Clients first, so that they give their leases back; the MDS last, because all the others ask it. */
+  /** Clients first, so that they give their leases back; whoever is asked by others after those. */
   async stop(): Promise<void> {
     for (const child of this.children) child.release()
-    for (const kind of ['nbd', 'chunkserver', 'mds'] as const) {
+    for (const kind of ['nbd', 'chunkserver', 'mds', 'etcd'] as const) {
       await Promise.all(this.#of(kind).map((child) => child.stop()))
     }
     for (const log of this.#logs) log.close()

@@ -1,94 +1,70 @@
-// Owns what a development cluster consists of: which roles, where they listen, where their files lie and
-// with which settings. Everything is the same as in a real cluster but for shorter times and smaller
-// files, so that a laptop has room and a person who stops something sees what follows.
+// Owns what a development cluster consists of: which roles, where they listen and where their files lie.
 
 import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeSize } from '../../base/units.ts'
+import { etcdClientsOf, etcdRolesOf } from './etcd.ts'
+import { type DevOptions, type DevRole, HOST, roleAt } from './role.ts'
 
-export interface DevOptions {
-  readonly data: string
-  readonly portBase: number
-  readonly nbdPort: number
-  readonly chunkservers: number
-}
-
-export interface DevRole {
-  /** Also the name of its log: `chunkserver-2`. */
-  readonly name: string
-  readonly kind: 'mds' | 'chunkserver' | 'nbd'
-  readonly address: string
-  readonly http: string
-  /** What a person wants to know besides. */
-  readonly about: string
-  /** Of `lemnis`. */
-  readonly words: readonly string[]
-}
-
-const HOST = '127.0.0.1'
-/** HTTP ports lie this far above the port of the role. */
-const HTTP_OFFSET = 80
 export const CHUNKSERVERS_MAX = 40
+const MDS_COUNT = 3
 /** As few chunkservers as these have a zone each, so that a fourth can take the place of any other. */
 const ZONES_MAX = 4
 /** For what else lies on the same file system. */
 const SHARE_OF_DISK = 0.9
 
-const SETTINGS: Readonly<Record<DevRole['kind'], readonly string[]>> = {
-  mds: [
-    'mds.heartbeatIntervalMs=500ms',
-    'mds.onlineMs=5s',
-    'mds.offlineMs=30s',
-    'mds.scheduleIntervalMs=1s',
-  ],
-  // Log segments are written in full when they are made: three chunkservers, two segments each.
-  chunkserver: [
-    'raftlog.segmentBytes=16MiB',
-    'raftlog.segmentsSpare=1',
-    'copyset.electionTimeoutMs=600ms',
-  ],
-  nbd: [],
+/** How far above the base each MDS listens: the first at the base, the others above all chunkservers. */
+function mdsOffsets({ etcd }: DevOptions): number[] {
+  const others = Array.from({ length: MDS_COUNT - 1 }, (_, i) => CHUNKSERVERS_MAX + 2 + i)
+  return etcd === true ? [0, ...others] : [0]
 }
 
-export function mdsAddressOf({ portBase }: DevOptions): string {
-  return `${HOST}:${portBase}`
+export function mdsAddressesOf(options: DevOptions): string[] {
+  return mdsOffsets(options).map((offset) => `${HOST}:${options.portBase + offset}`)
 }
 
-export function rolesOf(options: DevOptions): DevRole[] {
-  const { data, portBase, nbdPort, chunkservers } = options
-  const mds = mdsAddressOf(options)
-  const make = (
-    kind: DevRole['kind'],
-    name: string,
-    n: number,
-    port: number,
-    own: string[],
-    about: string,
-  ): DevRole => {
-    const address = `${HOST}:${port}`
-    const http = `${HOST}:${portBase + HTTP_OFFSET + n}`
-    const words = [kind, '--listen', address, '--http', http, '--name', name, ...own]
-    for (const setting of SETTINGS[kind]) words.push('--set', setting)
-    return { name, kind, address, http, about, words }
-  }
-  const bytes = capacityBytes(data, chunkservers)
-  const disks = Array.from({ length: chunkservers }, (_, i) => {
+function mdsRolesOf(options: DevOptions): DevRole[] {
+  const { data, portBase, etcd } = options
+  return mdsOffsets(options).map((n, i) => {
+    const name = etcd === true ? `mds-${i + 1}` : 'mds'
+    const store =
+      etcd === true
+        ? ['--store', 'etcd', '--etcd', etcdClientsOf(options).join(',')]
+        : ['--data', join(data, name)]
+    return roleAt({ name, kind: 'mds', about: 'metadata', n, port: portBase + n }, portBase, store)
+  })
+}
+
+function diskRolesOf(options: DevOptions, mds: string): DevRole[] {
+  const { data, portBase, chunkservers } = options
+  const capacity = writeSize(capacityBytes(data, chunkservers))
+  return Array.from({ length: chunkservers }, (_, i) => {
     const name = `chunkserver-${i + 1}`
     const zone = `zone-${(i % Math.min(chunkservers, ZONES_MAX)) + 1}`
     const own = ['--data', join(data, name), '--mds', mds, '--zone', zone, '--server', name]
-    return make(
-      'chunkserver',
+    own.push('--set', `chunkstore.capacityBytes=${capacity}`)
+    const place = {
       name,
-      i + 1,
-      portBase + i + 1,
-      [...own, '--set', `chunkstore.capacityBytes=${writeSize(bytes)}`],
-      zone,
-    )
+      kind: 'chunkserver',
+      about: zone,
+      n: i + 1,
+      port: portBase + i + 1,
+    } as const
+    return roleAt(place, portBase, own)
   })
+}
+
+/** In the order in which they need each other. */
+export function rolesOf(options: DevOptions): DevRole[] {
+  const { portBase, nbdPort, chunkservers, etcd } = options
+  const mds = mdsAddressesOf(options).join(',')
+  const about = 'every volume, by name'
+  const nbd = { name: 'nbd', kind: 'nbd', about, n: chunkservers + 1, port: nbdPort } as const
   return [
-    make('mds', 'mds', 0, portBase, ['--data', join(data, 'mds')], 'metadata'),
-    ...disks,
-    make('nbd', 'nbd', chunkservers + 1, nbdPort, ['--mds', mds], 'every volume, by name'),
+    ...(etcd === true ? etcdRolesOf(options) : []),
+    ...mdsRolesOf(options),
+    ...diskRolesOf(options, mds),
+    roleAt(nbd, portBase, ['--mds', mds]),
   ]
 }
 

@@ -3,7 +3,7 @@
 import { createServer } from 'node:net'
 import { parseAddress } from '../../platform/network.ts'
 import { CommandError } from '../cli/failure.ts'
-import type { DevRole } from './layout.ts'
+import type { DevRole } from './role.ts'
 
 function isFree(address: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -14,13 +14,15 @@ function isFree(address: string): Promise<boolean> {
 }
 
 export async function checkPorts(roles: readonly DevRole[]): Promise<void> {
-  for (const { name, kind, address, http } of roles) {
-    for (const wanted of [address, http]) {
+  for (const { name, kind, address, http, peer } of roles) {
+    for (const wanted of new Set([address, http, peer ?? address])) {
       if (await isFree(wanted)) continue
       const option = kind === 'nbd' && wanted === address ? '--nbd-port 10810' : '--port-base 7600'
+      // Members of etcd keep theirs as long as the cluster lives.
+      const others = wanted === peer ? '' : `, or choose others, such as ${option}`
       throw new CommandError(
         `Another program uses ${wanted}, which ${name} needs; nothing was started.`,
-        `End that program (\`ss -ltnp\` shows which), or choose others, such as ${option}.`,
+        `End that program (\`ss -ltnp\` shows which)${others}.`,
       )
     }
   }

@@ -1,31 +1,18 @@
 // Owns a run of `lemnis dev` from its start to Ctrl-C: the lock on the directory, the ports, the cluster,
 // and what is said about it meanwhile.
 
-import { existsSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { LemnisError } from '../../base/errors.ts'
-import { DirectoryLock } from '../../platform/lock.ts'
-import { CommandError, EXIT, reportFailure } from '../cli/failure.ts'
+import { STATUS } from '../../format/control/mds.ts'
+import { EXIT, reportFailure } from '../cli/failure.ts'
 import type { Io } from '../cli/io.ts'
 import { Session } from '../cli/session.ts'
 import { duration } from '../cli/words.ts'
 import { VERSION } from '../version.ts'
 import { DevCluster } from './cluster.ts'
-import { type DevOptions, type DevRole, mdsAddressOf, rolesOf } from './layout.ts'
+import { keepPorts, openDirectory } from './directory.ts'
+import { mdsAddressesOf, rolesOf } from './layout.ts'
 import { checkPorts } from './ports.ts'
+import type { DevOptions, DevRole } from './role.ts'
 import { welcome } from './welcome.ts'
-
-function lock(data: string): DirectoryLock {
-  try {
-    return DirectoryLock.take(data)
-  } catch (error) {
-    if (!(error instanceof LemnisError) || error.code !== 'IN_USE') throw error
-    throw new CommandError(
-      `A \`lemnis dev\` with pid ${error.detail['pid']} runs on ${data} already; it was left alone.`,
-      'Use that one, stop it by Ctrl-C, or give another directory by --data.',
-    )
-  }
-}
 
 function clusterOf(io: Io, options: DevOptions, roles: readonly DevRole[]): DevCluster {
   const say = (role: DevRole, text: string): void => {
@@ -63,23 +50,22 @@ function untilStopped(io: Io, cluster: DevCluster): Promise<void> {
   })
 }
 
-export async function runDev(io: Io, options: DevOptions): Promise<void> {
+export async function runDev(io: Io, asked: DevOptions): Promise<void> {
   const startedMs = performance.now()
-  const isNew = !existsSync(join(options.data, 'mds'))
-  mkdirSync(options.data, { recursive: true })
-  const held = lock(options.data)
+  const { lock, isNew, options } = openDirectory(asked)
   const roles = rolesOf(options)
   await checkPorts(roles)
+  keepPorts(options)
   const cluster = clusterOf(io, options, roles)
   const stopped = untilStopped(io, cluster)
-  const session = new Session(io, [mdsAddressOf(options)])
+  const session = new Session(io, mdsAddressesOf(options))
   try {
     const isStarted = await Promise.race([cluster.start(session, isNew).then(() => true), stopped])
     const seconds = (performance.now() - startedMs) / 1000
     if (isStarted === true) {
-      io.result(roles, () =>
-        welcome(io, options, cluster.children, { isNew, seconds, version: VERSION }),
-      )
+      const leader = (await session.ask(STATUS, {})).httpAddress ?? null
+      const facts = { isNew, seconds, version: VERSION, leader }
+      io.result(roles, () => welcome(io, options, cluster.children, facts))
     }
     await stopped
     io.note('Stopped; the data stays.')
@@ -88,6 +74,6 @@ export async function runDev(io: Io, options: DevOptions): Promise<void> {
     await cluster.stop()
   } finally {
     await session.close()
-    held.close()
+    lock.close()
   }
 }

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path'
 import { LemnisError } from '../../base/errors.ts'
 import { Chunkserver } from '../../chunkserver/chunkserver.ts'
-import { chunkserverConfig } from '../../chunkserver/config.ts'
+import { checkReserve, chunkserverConfig } from '../../chunkserver/config.ts'
 import { chunkStoreConfig } from '../../chunkstore/config.ts'
 import { hostConfig } from '../../copyset/config.ts'
 import { nodeEnv } from '../../platform/env.ts'
@@ -31,6 +31,7 @@ export async function runChunkserver(
 ): Promise<void> {
   const data = resolve(needed(flags.data, '--data', 'the directory of its disk'))
   const settings = readSettings(CHUNKSERVER_TABLES, flags)
+  checkReserve(settings.raftlog, settings.chunkstore)
   const role = new RoleProcess('chunkserver', flags)
   let chunkserver: Chunkserver | null = null
   await role.run(async () => {

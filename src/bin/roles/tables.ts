@@ -6,10 +6,11 @@ import { CHUNKSTORE_CONFIG } from '../../chunkstore/config.ts'
 import { CLIENT_CONFIG } from '../../client/config.ts'
 import { HOST_CONFIG } from '../../copyset/config.ts'
 import { MDS_CONFIG } from '../../mds/config.ts'
+import { ETCD_CONFIG } from '../../platform/etcd-config.ts'
 import { RAFTLOG_CONFIG } from '../../raftlog/config.ts'
 import { RPC_CONFIG } from '../../rpc/config.ts'
 
-export const MDS_TABLES = { mds: MDS_CONFIG, rpc: RPC_CONFIG }
+export const MDS_TABLES = { mds: MDS_CONFIG, etcd: ETCD_CONFIG, rpc: RPC_CONFIG }
 
 export const CHUNKSERVER_TABLES = {
   chunkserver: CHUNKSERVER_CONFIG,

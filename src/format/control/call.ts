@@ -1,9 +1,8 @@
 // Owns what a control call is: a method number with the schemas of its JSON request and reply. Unknown
 // members are ignored, so that a newer side may say more; a missing or ill-typed one is refused.
 
-import type { Static, TSchema } from 'typebox'
-import { Check, Errors } from 'typebox/value'
 import { LemnisError } from '../../base/errors.ts'
+import type { Static, TSchema } from '../schema.ts'
 
 export interface ControlCall<Q extends TSchema = TSchema, A extends TSchema = TSchema> {
   /** For messages and metrics. */
@@ -40,10 +39,10 @@ export function decodeControl<S extends TSchema>(schema: S, bytes: Uint8Array): 
   } catch {
     throw new LemnisError('INVALID_ARGUMENT', { reason: 'not JSON' })
   }
-  if (Check(schema, value)) return value
-  const [first] = Errors(schema, value)
+  const fault = schema.fault(value)
+  if (fault === null) return value
   throw new LemnisError('INVALID_ARGUMENT', {
-    member: first?.instancePath ?? '',
-    reason: first?.message ?? 'does not match',
+    member: fault.path,
+    reason: fault.reason,
   })
 }

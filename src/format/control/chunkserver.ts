@@ -1,8 +1,19 @@
 // Owns what chunkservers say to the MDS and what they are asked about their replicas.
 
-import { type Static, Type } from 'typebox'
+import { type Static, Type } from '../schema.ts'
 import { controlCall } from './call.ts'
-import { Address, DiskReport, Empty, Id, IoReport, Name, ScrubReport, U53 } from './parts.ts'
+import {
+  Address,
+  DiskReport,
+  DiskWindow,
+  Empty,
+  Id,
+  IoReport,
+  Name,
+  RecoveryReport,
+  ScrubReport,
+  U53,
+} from './parts.ts'
 
 /** Answers the same for the same disk, so that it may be repeated. */
 export const REGISTER_CHUNKSERVER = controlCall(
@@ -78,9 +89,14 @@ export const HEARTBEAT = controlCall(
     address: Address,
     /** Replicas are all loaded: a group not reported is not here. */
     complete: Type.Boolean(),
+    /** Of its process. */
+    upMs: Type.Optional(U53),
     disk: DiskReport,
+    /** Since the heartbeat before, oldest first; seconds without a write are left out. */
+    windows: Type.Optional(Type.Array(DiskWindow, { maxItems: 64 })),
     io: IoReport,
     scrub: ScrubReport,
+    recovery: Type.Optional(RecoveryReport),
     replicas: Type.Array(ReplicaReport),
     /** Of the directory that it has. */
     directoryVersion: U53,

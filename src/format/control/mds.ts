@@ -1,8 +1,20 @@
 // Owns what operators, the CLI and volume clients ask of the MDS.
 
-import { type Static, Type } from 'typebox'
+import { type Static, Type } from '../schema.ts'
 import { controlCall } from './call.ts'
-import { Address, Chunkserver, Copyset, Empty, Id, Name, Segment, U53, Volume } from './parts.ts'
+import { Maintenance } from './operators.ts'
+import {
+  Address,
+  Chunkserver,
+  Copyset,
+  Empty,
+  FillLevel,
+  Id,
+  Name,
+  Segment,
+  U53,
+  Volume,
+} from './parts.ts'
 
 export const CREATE_POOL = controlCall(
   'pool.create',
@@ -12,6 +24,8 @@ export const CREATE_POOL = controlCall(
     replicas: Type.Integer({ minimum: 1, maximum: 7 }),
     /** How many copysets; 0 lets the MDS choose by the number of chunkservers. */
     copysets: U53,
+    /** The only zones that it uses; absent for all. */
+    zones: Type.Optional(Type.Array(Name, { minItems: 1, maxItems: 1024 })),
   }),
   Type.Object({ copysets: U53 }),
 )
@@ -19,8 +33,13 @@ export const CREATE_POOL = controlCall(
 export const LIST_CHUNKSERVERS = controlCall(
   'chunkserver.list',
   0x0211,
-  Empty,
-  Type.Object({ chunkservers: Type.Array(Chunkserver) }),
+  /** In order of id; `from` pages on. */
+  Type.Object({ from: Type.Optional(Id) }),
+  Type.Object({
+    chunkservers: Type.Array(Chunkserver),
+    /** Where the next page begins; absent at the end. */
+    next: Type.Optional(Id),
+  }),
 )
 
 export const LIST_COPYSETS = controlCall(
@@ -44,6 +63,19 @@ export const Health = Type.Object({
   reasons: Type.Array(Type.String()),
 })
 
+/** How full a pool is, for the status. */
+export const PoolFill = Type.Object({
+  name: Name,
+  capacityBytes: U53,
+  usedBytes: U53,
+  level: FillLevel,
+  /** Of its fullest chunkserver: it is the one that stops writes. */
+  fullestPercent: U53,
+  /** Until it is full at the rate of the last hours; absent when that says nothing. */
+  daysLeft: Type.Optional(Type.Number({ minimum: 0 })),
+})
+export type PoolFill = Static<typeof PoolFill>
+
 export const STATUS = controlCall(
   'status',
   0x0214,
@@ -60,10 +92,35 @@ export const STATUS = controlCall(
     deletedVolumes: U53,
     capacityBytes: U53,
     usedBytes: U53,
-    /** What moves now: one line each. */
+    /** What moves now: one line each, at most some hundred; `operators` has the number. */
     moving: Type.Array(
-      Type.Object({ copyset: Id, what: Type.String(), why: Type.String(), sinceMs: U53 }),
+      Type.Object({
+        copyset: Id,
+        what: Type.String(),
+        why: Type.String(),
+        sinceMs: U53,
+        operator: Type.Optional(Id),
+        /** Of the replica that is being built, as far as reported. */
+        bytesDone: Type.Optional(U53),
+        bytesTotal: Type.Optional(U53),
+        /** When it ends at its present rate, by the wall clock of the MDS; absent when unknown. */
+        endsMs: Type.Optional(U53),
+      }),
     ),
+    operators: Type.Optional(
+      Type.Object({
+        ordered: U53,
+        ongoing: U53,
+        /** When all that is known to move has moved, at the present rate; absent when unknown. */
+        endsMs: Type.Optional(U53),
+      }),
+    ),
+    maintenance: Type.Optional(Maintenance),
+    /** Why nothing moves now, in one sentence; absent while nothing forbids it. */
+    guard: Type.Optional(Type.String()),
+    pools: Type.Optional(Type.Array(PoolFill)),
+    /** Chunkservers that stand out or are sick. */
+    slow: Type.Optional(Type.Array(Id)),
   }),
 )
 export type Status = Static<(typeof STATUS)['reply']>

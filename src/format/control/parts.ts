@@ -1,6 +1,6 @@
 // Owns the pieces that several control calls share.
 
-import { type Static, Type } from 'typebox'
+import { type Static, Type } from '../schema.ts'
 
 export const U53 = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 export const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })
@@ -71,6 +71,8 @@ export const Copyset = Type.Object({
   ]),
   chunks: U53,
   usedBytes: U53,
+  /** Entries that its hindmost member still has to catch up with, when that is worth a word. */
+  behind: Type.Optional(U53),
 })
 export type Copyset = Static<typeof Copyset>
 
@@ -81,6 +83,46 @@ export const ChunkserverState = Type.Union([
   /** Its replicas are all elsewhere; the id does not come back. */
   Type.Literal('retired'),
 ])
+
+/** How full: 'near' and 'nearly' warn, at 'full' writes that need new space wait. */
+export const FillLevel = Type.Union([
+  Type.Literal('ok'),
+  Type.Literal('near'),
+  Type.Literal('nearly'),
+  Type.Literal('full'),
+])
+export type FillLevel = Static<typeof FillLevel>
+
+/** Durable writes of a disk as its chunkserver saw them in a second or so. */
+export const DiskWindow = Type.Object({
+  writes: U53,
+  meanUs: U53,
+  maxUs: U53,
+})
+export type DiskWindow = Static<typeof DiskWindow>
+
+/** Why a chunkserver is to empty itself; only 'asked' ends with its removal. */
+export const DrainReason = Type.Union([Type.Literal('asked'), Type.Literal('slow')])
+export type DrainReason = Static<typeof DrainReason>
+export const Draining = Type.Object({ sinceMs: U53, why: DrainReason })
+export type Draining = Static<typeof Draining>
+
+export const Slow = Type.Object({
+  sinceMs: U53,
+  why: Type.Union([Type.Literal('latency'), Type.Literal('errors')]),
+  /** With the figures, for people. */
+  says: Type.String({ maxLength: 256 }),
+})
+export type Slow = Static<typeof Slow>
+
+/** State sent to, and taken in from, other chunkservers. */
+export const RecoveryReport = Type.Object({
+  /** The present limit, each for what is sent and what is received. */
+  limitBytesPerSecond: U53,
+  sentBytesPerSecond: U53,
+  receivedBytesPerSecond: U53,
+})
+export type RecoveryReport = Static<typeof RecoveryReport>
 
 export const DiskReport = Type.Object({
   capacityBytes: U53,
@@ -140,5 +182,9 @@ export const Chunkserver = Type.Object({
   leaders: U53,
   damaged: U53,
   scatterWidth: U53,
+  draining: Type.Optional(Draining),
+  /** Stands out from the others of its pool, or its disk returns errors: it leads nothing. */
+  slow: Type.Optional(Slow),
+  recovery: Type.Optional(RecoveryReport),
 })
 export type Chunkserver = Static<typeof Chunkserver>

@@ -1,10 +1,13 @@
 // Owns the record that says which process writes to the metadata store, and in which format.
 
-import { type Static, Type } from 'typebox'
 import { Id } from '../control/parts.ts'
+import { type Static, Type } from '../schema.ts'
 
-/** Raised when an older version could not read the records; it then refuses to start on them. */
-export const RECORDS_FORMAT = 1
+/**
+ * Raised when an older version could not read the records; it then refuses to start on them.
+ * 2: operators of all kinds (1 knew rebuilds only).
+ */
+export const RECORDS_FORMAT = 2
 
 export const OwnerRecord = Type.Object({
   format: Id,

@@ -2,9 +2,8 @@
 // ignored, so fields are only ever added, as optional ones. A record that does not have its shape is
 // CORRUPT with its key: the MDS does not start on it, and nothing is overwritten.
 
-import type { Static, TSchema } from 'typebox'
-import { Check, Errors } from 'typebox/value'
 import { LemnisError } from '../../base/errors.ts'
+import type { Static, TSchema } from '../schema.ts'
 
 export function encodeRecord<S extends TSchema>(_schema: S, value: Static<S>): string {
   return JSON.stringify(value)
@@ -20,11 +19,11 @@ export function decodeRecord<S extends TSchema>(
   } catch {
     throw new LemnisError('CORRUPT', { record: item.key, reason: 'not JSON' })
   }
-  if (Check(schema, value)) return value
-  const [first] = Errors(schema, value)
+  const fault = schema.fault(value)
+  if (fault === null) return value
   throw new LemnisError('CORRUPT', {
     record: item.key,
-    member: first?.instancePath ?? '',
-    reason: first?.message ?? 'does not match',
+    member: fault.path,
+    reason: fault.reason,
   })
 }

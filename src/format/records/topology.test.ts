@@ -5,6 +5,9 @@ import {
   ChunkserverRecord,
   ClusterRecord,
   CopysetRecord,
+  decodeOperator,
+  EndedOperatorRecord,
+  EndingRecord,
   OperatorRecord,
   PoolRecord,
 } from './topology.ts'
@@ -38,6 +41,20 @@ const CLUSTER: ClusterRecord = {
   directoryVersion: 7,
   scrubMs: 1_767_225_600_000,
 }
+const SLOW: ChunkserverRecord = {
+  ...CHUNKSERVER,
+  draining: { sinceMs: 1_767_226_500_000, why: 'slow' },
+  slow: { sinceMs: 1_767_225_600_000, why: 'latency', says: 'writes to its disk take 80.0 ms' },
+}
+const POOL: PoolRecord = {
+  name: 'fast',
+  replicas: 2,
+  copysets: 6,
+  createdMs: 1_767_225_600_000,
+  zones: ['z1', 'z2'],
+  removingMs: 1_767_225_700_000,
+}
+const ENDING: EndingRecord = { id: 12, pool: 'fast', chunkservers: [1, 3] }
 /** Chunkserver 4 has taken the place of 2 with its second replica of this copyset. */
 const COPYSET: CopysetRecord = {
   id: 12,
@@ -53,13 +70,31 @@ const COPYSET: CopysetRecord = {
     { chunkserver: 4, incarnation: 2, epoch: 1 },
   ],
 }
-const OPERATOR: OperatorRecord = {
+const MOVE: OperatorRecord = {
   copyset: 12,
-  from: 8193,
-  to: 16_386,
   why: 'offline',
   epoch: 1,
   sinceMs: 1_767_225_650_000,
+  id: 31,
+  kind: 'move',
+  priority: 'high',
+  limitMs: 1_800_000,
+  from: 8193,
+  to: 16_386,
+}
+const LEAD: OperatorRecord = {
+  ...MOVE,
+  why: 'leader-balance',
+  id: 32,
+  kind: 'lead',
+  priority: 'low',
+  limitMs: 60_000,
+}
+const ENDED: EndedOperatorRecord = {
+  ...MOVE,
+  state: 'failed',
+  endedMs: 1_767_227_450_000,
+  error: 'timeout',
 }
 
 const CASES = [
@@ -71,8 +106,13 @@ const CASES = [
   ],
   ['chunkserver', ChunkserverRecord, CHUNKSERVER],
   ['chunkserver-replaced', ChunkserverRecord, REPLACED],
+  ['chunkserver-slow', ChunkserverRecord, SLOW],
+  ['pool-removing', PoolRecord, POOL],
+  ['ending', EndingRecord, ENDING],
   ['copyset', CopysetRecord, COPYSET],
-  ['operator', OperatorRecord, OPERATOR],
+  ['operator-move', OperatorRecord, MOVE],
+  ['operator-lead', OperatorRecord, LEAD],
+  ['operator-ended', EndedOperatorRecord, ENDED],
 ] as const
 
 describe('records of topology', () => {
@@ -89,6 +129,20 @@ describe('records of topology', () => {
     for (let length = 0; length < text.length; length++) {
       const item = { key: 'some/key', value: text.slice(0, length) }
       expect(() => decodeRecord(schema, item)).toThrow(/CORRUPT.*record=some\/key/)
+    }
+  })
+
+  it('operators of format 1, which were all rebuilds, are read as such', () => {
+    const value = vectors.get('operator') ?? 'no vector'
+    const rebuild = { id: 0, kind: 'move', priority: 'high', limitMs: 1_800_000 }
+    expect(decodeOperator({ key: 'k', value })).toEqual({ ...MOVE, ...rebuild })
+    for (const name of ['operator-move', 'operator-lead'] as const) {
+      const now = { key: 'k', value: vectors.get(name) ?? 'no vector' }
+      expect(decodeOperator(now)).toEqual(name === 'operator-move' ? MOVE : LEAD)
+    }
+    for (let length = 0; length < value.length; length++) {
+      const item = { key: 'some/key', value: value.slice(0, length) }
+      expect(() => decodeOperator(item)).toThrow(/CORRUPT.*record=some\/key/)
     }
   })
 })

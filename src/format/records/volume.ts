@@ -1,7 +1,7 @@
 // Owns the records of the namespace: volumes, their segments, and the numbers given out next.
 
-import { type Static, Type } from 'typebox'
 import { Id, Name, U53 } from '../control/parts.ts'
+import { type Static, Type } from '../schema.ts'
 
 export const HolderRecord = Type.Object({
   client: Type.String(),

@@ -17,7 +17,7 @@ import { SimMetaDisk } from '../../sim/metastore.ts'
 import { SimNetwork } from '../../sim/network.ts'
 import { World } from '../../sim/world.ts'
 import { type MdsConfig, mdsConfig } from '../config.ts'
-import { Mds } from '../mds.ts'
+import { MdsServer } from '../mds-server.ts'
 import { chunkserverOf } from '../topology.ts'
 import { ScriptedChunkserver } from './scripted-chunkserver.ts'
 import { ScriptedGroups } from './scripted-groups.ts'
@@ -48,9 +48,10 @@ export class Fleet {
   /** Events of the MDS, as `name {fields}`. */
   readonly events: { name: string; fields: Readonly<Record<string, unknown>> }[] = []
   readonly failures: ErrorCode[] = []
-  mds: Mds | null = null
+  mds: MdsServer | null = null
   readonly #config: MdsConfig
   #client: RpcClient | null = null
+  #mdsEnv: Env | null = null
 
   constructor(seed = 1, config: Partial<MdsConfig> = {}) {
     this.world = new World({ seed })
@@ -94,12 +95,14 @@ export class Fleet {
   }
 
   async #boot(env: Env): Promise<void> {
+    this.#mdsEnv = env
     const observer: Observer = {
       ...SILENT,
       emit: (name, fields) => void this.events.push({ name, fields }),
     }
     try {
-      this.mds = await Mds.start(env, observer, this.store.mount(), {
+      this.mds = await MdsServer.start(env, observer, this.store.mount(), {
+        candidate: null,
         address: 'mds:7400',
         version: 'test',
         config: this.#config,
@@ -146,6 +149,11 @@ export class Fleet {
   }
 
   // --- time
+
+  /** As the MDS's host believes. */
+  wallMs(): number {
+    return must(this.#mdsEnv, 'an MDS').clock.wallMs()
+  }
 
   async run(ms: number): Promise<void> {
     await this.world.run({ untilUs: this.world.nowUs + ms * 1000 })

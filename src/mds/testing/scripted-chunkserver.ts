@@ -3,6 +3,7 @@
 // outlives its processes, may be emptied, and may say that it failed.
 
 import { asLemnisError, LemnisError } from '../../base/errors.ts'
+import type { Clock } from '../../env/clock.ts'
 import type { Env } from '../../env/env.ts'
 import {
   GIVE_ORDER,
@@ -52,18 +53,28 @@ const GIB = 1024 ** 3
 
 export class ScriptedChunkserver {
   readonly host: SimHost
-  readonly place: Place
+  place: Place
   readonly #groups: ScriptedGroups
   disk: ScriptedDisk
   address: string
   capacityBytes = 100 * GIB
   usedBytes = GIB
   diskState: 'ok' | 'full' | 'failed' = 'ok'
+  /** Of its disk, one second with each heartbeat; 0 for a disk that says nothing. */
+  writeMeanUs = 0
+  badBlocks = 0
+  /** As each of its replicas has it. */
+  appliedIndex = 1
   /** Says so in its heartbeats. */
   complete = true
   /** Makes no replicas. */
   refusesNew = false
+  /** Hands no leadership over. */
+  refusesLead = false
   scrubStartedMs = 0
+  /** How long a scrub takes. */
+  scrubMs = 0
+  isScrubbing = false
   /** Every order that came, the newest last. */
   readonly orders: Order[] = []
   directory: readonly { chunkserver: number; address: string }[] = []
@@ -72,6 +83,7 @@ export class ScriptedChunkserver {
   readonly refusals: string[] = []
   #directoryVersion = 0
   #intervalMs = 100
+  #clock: Clock | null = null
 
   constructor(host: SimHost, place: Place, groups: ScriptedGroups, diskId: string) {
     this.host = host
@@ -107,6 +119,8 @@ export class ScriptedChunkserver {
   }
 
   async #run(env: Env): Promise<void> {
+    this.#clock = env.clock
+    this.isScrubbing = false
     const server = await RpcServer.listen(env, SILENT, this.address, rpcConfig())
     serveControl(server, GIVE_ORDER, ({ order }) => {
       this.#obey(order)
@@ -162,6 +176,10 @@ export class ScriptedChunkserver {
         address,
         complete: this.complete,
         disk: this.#diskReport(),
+        windows:
+          this.writeMeanUs === 0
+            ? []
+            : [{ writes: 10, meanUs: this.writeMeanUs, maxUs: 2 * this.writeMeanUs }],
         io: { reads: 0, writes: 0, readBytes: 0, writtenBytes: 0 },
         scrub: this.#scrubReport(),
         replicas: this.reports(),
@@ -182,15 +200,21 @@ export class ScriptedChunkserver {
       usedBytes: this.usedBytes,
       state: this.diskState,
       errors: 0,
-      badBlocks: 0,
+      badBlocks: this.badBlocks,
       repairedBlocks: 0,
       writeP99Us: 0,
     }
   }
 
   #scrubReport() {
-    const counts = { finishedMs: 0, chunksDone: 0, chunksTotal: 0, badBlocks: 0, repairedBlocks: 0 }
-    return { state: 'idle' as const, startedMs: this.scrubStartedMs, ...counts }
+    const counts = { chunksDone: 0, chunksTotal: 0, badBlocks: 0, repairedBlocks: 0 }
+    const isOver = this.scrubStartedMs > 0 && !this.isScrubbing
+    return {
+      state: this.isScrubbing ? ('running' as const) : ('idle' as const),
+      startedMs: this.scrubStartedMs,
+      finishedMs: isOver ? this.scrubStartedMs + 1 : 0,
+      ...counts,
+    }
   }
 
   /** What it says of its replicas. */
@@ -216,12 +240,21 @@ export class ScriptedChunkserver {
       leader: truth?.leader ?? 0,
       voters: isNew ? [...truth.voters] : [],
       learners: isNew ? [...truth.learners] : [],
-      appliedIndex: 1,
+      appliedIndex: this.appliedIndex,
       chunks: 0,
       usedBytes: 0,
       ...(damage === undefined ? {} : { damage }),
       ...(leads && truth.goal !== null ? { changing: 'catch-up' } : {}),
     }
+  }
+
+  #scrub(startedMs: number): void {
+    if (startedMs <= this.scrubStartedMs) return
+    this.scrubStartedMs = startedMs
+    this.isScrubbing = this.scrubMs > 0
+    this.#clock?.after(this.scrubMs, () => {
+      this.isScrubbing = false
+    })
   }
 
   #obey(order: Order): void {
@@ -247,9 +280,12 @@ export class ScriptedChunkserver {
         return
       }
       case 'scrub':
-        this.scrubStartedMs = order.startedMs
+        this.#scrub(order.startedMs)
         return
-      case 'lead':
+      case 'lead': {
+        const replica = replicas.get(order.group)?.replica ?? 0
+        if (!this.refusesLead) this.#groups.lead(order.group, replica, order.replica)
+      }
     }
   }
 }

@@ -66,6 +66,16 @@ export class ScriptedGroups {
     group.patience = PATIENCE_STEPS
   }
 
+  /** An order to the leader, as change(). */
+  lead(id: number, by: number, to: number): void {
+    const group = this.all.get(id)
+    if (group === undefined || group.leader !== by || !group.voters.includes(to)) return
+    if (by === to || !this.#liveness.isLive(id, to)) return
+    group.leader = to
+    group.term++
+    group.goal = null
+  }
+
   /** A replica was destroyed by order. */
   ended(id: number, replica: number): void {
     const group = this.all.get(id)

@@ -26,6 +26,7 @@ import { SimHost } from '../../sim/host.ts'
 import { SimMetaDisk } from '../../sim/metastore.ts'
 import { SimNetwork } from '../../sim/network.ts'
 import { World } from '../../sim/world.ts'
+import { TermCalls } from '../calls.ts'
 import type { MdsBug, MdsContext, MdsTopology } from '../records.ts'
 import { Ledger } from '../state.ts'
 import { type VolumeConfig, volumeConfig } from '../volumes-config.ts'
@@ -119,7 +120,8 @@ export class VolumeRig {
     }
     const service = await VolumeService.load(context)
     const server = await RpcServer.listen(env, SILENT, MDS_ADDRESS, rpcConfig(), 'mds')
-    service.start(server)
+    const term = { isValid: () => ledger.failure === null, leader: () => '' }
+    service.start(new TermCalls(server, env.clock, SILENT, term))
     this.service = service
   }
 

@@ -1,0 +1,116 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { planLeaders, planLeadersAtOnce } from './leaders.ts'
+import { Pass, type PlanLimits } from './pass.ts'
+import { planRelief } from './relieve.ts'
+import { applied, changed, cluster, countsOf, LIMITS, spreadOf } from './testing/clusters.ts'
+import type { ClusterView } from './view.ts'
+
+const TIGHT: PlanLimits = { ...LIMITS, handoversMax: 6, handoversPerChunkserverMax: 2 }
+
+function settled(view: ClusterView, limits: PlanLimits): ClusterView {
+  let now = view
+  for (let round = 0; ; round++) {
+    expect(round).toBeLessThan(500)
+    const { operators } = planLeaders(new Pass(now, limits))
+    if (operators.length === 0) return now
+    now = applied(now, operators)
+  }
+}
+
+/** All copysets led by the member with the lowest id. */
+function lopsided(view: ClusterView): ClusterView {
+  const copysets = view.copysets.map((one) => ({ ...one, leader: Math.min(...one.members) }))
+  return { ...view, copysets }
+}
+
+function leadsOf(view: ClusterView, ids: readonly number[]): number[] {
+  const { leads } = countsOf(view)
+  return ids.map((id) => leads[id - 1] as number)
+}
+
+describe('the balance of leaders', () => {
+  it('gets them even to one, little by little or at once', () => {
+    const shape = fc.record({
+      perZone: fc.integer({ min: 1, max: 6 }),
+      zones: fc.integer({ min: 3, max: 6 }),
+      each: fc.integer({ min: 4, max: 20 }),
+      seed: fc.nat(),
+    })
+    fc.assert(
+      fc.property(shape, ({ perZone, zones, each, seed }) => {
+        const view = lopsided(cluster(perZone * zones, zones, perZone * zones * each, seed))
+        expect(spreadOf(countsOf(settled(view, TIGHT)).leads)).toBeLessThanOrEqual(1)
+        const atOnce = applied(view, planLeadersAtOnce(view, TIGHT).operators)
+        expect(spreadOf(countsOf(atOnce).leads)).toBeLessThanOrEqual(1)
+        expect(planLeaders(new Pass(atOnce, LIMITS)).operators).toEqual([])
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('hands on along a chain where the first and the last share nothing', () => {
+    const view = cluster(6, 6, 0)
+    const of = (id: number, leader: number, other: number): ClusterView['copysets'][number] => {
+      return { id, pool: 'default', members: [leader, other], leader, isBusy: false, damaged: [] }
+    }
+    const copysets = [of(1, 1, 2), of(2, 1, 2), of(3, 2, 3), of(4, 3, 4), of(5, 5, 6), of(6, 6, 5)]
+    const { operators } = planLeaders(new Pass({ ...view, copysets, pools: view.pools }, LIMITS))
+    expect(operators.map(({ copyset }) => copyset)).toEqual([4, 3, 1])
+    expect(leadsOf(applied({ ...view, copysets }, operators), [1, 2, 3, 4])).toEqual([1, 1, 1, 1])
+    const held = planLeaders(new Pass({ ...view, copysets }, { ...LIMITS, handoversMax: 2 }))
+    expect(held.operators).toEqual([])
+  })
+
+  it('waits for those that came up lately, unless it is asked for', () => {
+    const view = changed(lopsided(cluster(9, 3, 90)), [9], { upMs: 1000 })
+    const before = leadsOf(view, [9])
+    const now = settled(view, LIMITS)
+    expect(leadsOf(now, [9])).toEqual(before)
+    expect(spreadOf(leadsOf(now, [1, 2, 3, 4, 5, 6, 7, 8]))).toBeLessThanOrEqual(1)
+    const { operators } = planLeadersAtOnce(view, LIMITS)
+    expect(spreadOf(countsOf(applied(view, operators)).leads)).toBeLessThanOrEqual(1)
+    expect(new Set(operators.map(({ why }) => why))).toEqual(new Set(['asked']))
+  })
+
+  it('leaves copysets alone that have a member away, or are changing', () => {
+    const view = changed(lopsided(cluster(9, 3, 90)), [9], { presence: 'unstable' })
+    const concerned = view.copysets.filter(({ members }) => members.includes(9))
+    const ids = new Set(concerned.map(({ id }) => id))
+    const { operators } = planLeaders(new Pass(view, LIMITS))
+    expect(operators.length).toBeGreaterThan(0)
+    expect(operators.filter(({ copyset }) => ids.has(copyset))).toEqual([])
+    const busy = { ...view, copysets: view.copysets.map((one) => ({ ...one, isBusy: true })) }
+    expect(planLeaders(new Pass(busy, LIMITS)).operators).toEqual([])
+  })
+})
+
+describe('slow chunkservers', () => {
+  it('hand over all that they lead, spread over the others, and get none back', () => {
+    const view = changed(settled(cluster(12, 4, 120), LIMITS), [5], { isSlow: true })
+    const { operators } = planRelief(new Pass(view, TIGHT))
+    expect(operators).toHaveLength(TIGHT.handoversMax)
+    expect(operators.every(({ why, priority }) => why === 'slow' && priority === 'high')).toBe(true)
+    const all = applied(view, planRelief(new Pass(view, LIMITS)).operators)
+    const now = settled(all, LIMITS)
+    expect(leadsOf(now, [5])).toEqual([0])
+    const others = [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
+    expect(spreadOf(leadsOf(all, others))).toBeLessThanOrEqual(3)
+    expect(spreadOf(leadsOf(now, others))).toBeLessThanOrEqual(1)
+  })
+
+  it('keep their leaders where nobody else is fit, and prefer those long up', () => {
+    const view = cluster(3, 3, 12)
+    const slow = changed(view, [1, 2, 3], { isSlow: true })
+    const { operators, waiting } = planRelief(new Pass(slow, LIMITS))
+    expect(operators).toEqual([])
+    expect(waiting.get('no-place')).toBe(12)
+    const one = changed(lopsided(view), [1], { isSlow: true })
+    const young = planRelief(new Pass(changed(one, [2], { upMs: 0 }), LIMITS)).operators
+    expect(young.map((operator) => operator.kind === 'lead' && operator.to)).toEqual(
+      Array.from({ length: 12 }, () => 3),
+    )
+    const onlyYoung = changed(one, [2, 3], { upMs: 0 })
+    expect(planRelief(new Pass(onlyYoung, LIMITS)).operators).toHaveLength(12)
+  })
+})
