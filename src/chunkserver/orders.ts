@@ -113,7 +113,8 @@ export class Orders {
     const { progress, lastIndex } = replica.status()
     const match = progress.find((follower) => follower.replica === order.replica)?.match ?? 0
     // Writes wait until it has everything, so it must be near; the order comes again.
-    if (lastIndex - match > LEAD_LAG_MAX) throw new LemnisError('OVERLOADED', { lag: lastIndex - match })
+    if (lastIndex - match > LEAD_LAG_MAX)
+      throw new LemnisError('OVERLOADED', { lag: lastIndex - match })
     const refusal = replica.transferLeader(order.replica as ReplicaId)
     if (refusal !== null) throw invalid(order, refusal)
   }

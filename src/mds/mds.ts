@@ -22,6 +22,7 @@ import type { Chunkserver } from '../format/control/parts.ts'
 import type { Observer } from '../observe/observe.ts'
 import { type RpcConfig, rpcConfig } from '../rpc/config.ts'
 import { Answers } from './answers.ts'
+import { type MdsBugs, NO_MDS_BUGS } from './bugs.ts'
 import type { CallTable } from './calls.ts'
 import { ClusterViews } from './cluster-view.ts'
 import { type MdsConfig, mdsConfig } from './config.ts'
@@ -35,7 +36,6 @@ import { OperatorsService } from './operators-service.ts'
 import { Orders } from './orders.ts'
 import { Pools } from './pools.ts'
 import { Progress } from './progress.ts'
-import type { MdsBug } from './records.ts'
 import { Registration } from './registration.ts'
 import { Reports } from './reports.ts'
 import { Scheduler, type SchedulerOptions } from './scheduler.ts'
@@ -55,7 +55,7 @@ export interface MdsOptions {
   readonly config?: MdsConfig
   readonly rpc?: RpcConfig
   /** Planted bugs; given by the simulator only. */
-  readonly bugs?: ReadonlySet<MdsBug>
+  readonly bugs?: MdsBugs
 }
 
 /** Something that has lasted longer than a second, for people. */
@@ -77,6 +77,7 @@ function partsOf(
   config: MdsConfig,
   rpc: RpcConfig,
   topology: Topology,
+  bugs: MdsBugs,
 ): Parts {
   const reports = new Reports(env.clock, config)
   const views = new ClusterViews(topology, reports, config)
@@ -86,7 +87,7 @@ function partsOf(
   const progress = new Progress(env.clock)
   const courier = new Courier(env, observer, rpc, topology, config.orderTimeoutMs)
   const pools = new Pools({ env, observer, topology, views, orders, courier })
-  const world = { env, observer, config, topology, reports, views, orders, courier, progress }
+  const world = { env, observer, config, topology, reports, views, orders, courier, progress, bugs }
   const operators = new Operators(world)
   return { ...world, operators, maintenance, scrubs, pools }
 }
@@ -174,14 +175,13 @@ export class Mds {
     options: MdsOptions,
     elected: Elected | null,
   ): Promise<Mds> {
-    const config = options.config ?? mdsConfig()
-    const ledger = await Ledger.open(store, observer, options.address, env.clock.wallMs(), elected)
-    const topology = await Topology.load(env, ledger)
+    const { config = mdsConfig(), bugs = NO_MDS_BUGS, address } = options
+    const ledger = await Ledger.open(store, observer, address, env.clock.wallMs(), elected, bugs)
+    const topology = await Topology.load(env, ledger, bugs)
     const { clusterId } = topology.cluster
     const rpc = { ...(options.rpc ?? rpcConfig()), clusterId }
-    const parts = partsOf(env, observer, config, rpc, topology)
+    const parts = partsOf(env, observer, config, rpc, topology, bugs)
     await parts.operators.adopt()
-    const bugs = options.bugs ?? new Set()
     const context = { env, observer, config, rpc, ledger, topology: parts.pools, bugs }
     const volumes = await VolumeService.load(context)
     const mds = new Mds(parts, options, volumes)

@@ -15,6 +15,7 @@ import type {
 import type { Observer } from '../observe/observe.ts'
 import type { PlannedOperator, Priority } from '../placement/operator.ts'
 import { isGone } from '../placement/view.ts'
+import type { MdsBugs } from './bugs.ts'
 import type { ClusterViews } from './cluster-view.ts'
 import type { MdsConfig } from './config.ts'
 import type { Courier } from './courier.ts'
@@ -33,6 +34,7 @@ export interface OperatorsOptions {
   readonly orders: Orders
   readonly courier: Courier
   readonly progress: Progress
+  readonly bugs?: MdsBugs
 }
 
 /** How an operator ends that did not reach its end. */
@@ -105,11 +107,13 @@ export class Operators {
 
   /**
    * Records what is still possible of a plan that was made when the copysets were as `seen`, and hands it
-   * out. Says how many.
+   * out: nothing once `mayBegin` says no, which is asked when its turn to be written has come. Says how
+   * many.
    */
   async beginAll(
     plan: readonly PlannedOperator[],
     seen: ReadonlyMap<number, CopysetRecord>,
+    mayBegin: () => boolean,
   ): Promise<number> {
     const { topology } = this.#options
     let begun = 0
@@ -118,7 +122,7 @@ export class Operators {
       const records = await topology.ledger.change(() => {
         const draft = topology.draft()
         const made = new Map<number, OperatorRecord>()
-        for (const planned of part) {
+        for (const planned of mayBegin() ? part : []) {
           const { copyset } = planned
           // What has changed while this waited for its turn is planned anew.
           const isAsPlanned = topology.copysets.get(copyset) === seen.get(copyset)
@@ -336,7 +340,9 @@ export class Operators {
       endedMs: env.clock.wallMs(),
       ...(ending === null ? {} : { error: ending.reason }),
     }
-    draft.endOperator(ended)
+    if (this.#options.bugs?.has('operators-vanish') === true && ending !== null) {
+      draft.removeOperator(operator.copyset)
+    } else draft.endOperator(ended)
     draft.after(() => {
       observer.counter('mds_operators_ended_total', ended.state).add(1)
       if (ending === null) return this.#finished(operator)

@@ -5,15 +5,9 @@
 import type { Env } from '../env/env.ts'
 import type { Observer } from '../observe/observe.ts'
 import type { RpcConfig } from '../rpc/config.ts'
+import type { MdsBugs } from './bugs.ts'
 import type { Ledger } from './state.ts'
 import type { VolumeConfig } from './volumes-config.ts'
-
-/** Switches that break the MDS on purpose, so that the simulator's checkers can be seen to find it. */
-export type MdsBug =
-  /** Segments are answered before they are durable. */
-  | 'allocation-before-commit'
-  /** After a restart a second writer gets in without waiting and with the first one's epoch. */
-  | 'stale-lease'
 
 export interface GroupMember {
   readonly chunkserver: number
@@ -36,7 +30,7 @@ export interface MdsContext {
   readonly rpc: RpcConfig
   readonly ledger: Ledger
   readonly topology: MdsTopology
-  readonly bugs: ReadonlySet<MdsBug>
+  readonly bugs: MdsBugs
 }
 
 const ID_DIGITS = 16

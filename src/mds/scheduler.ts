@@ -142,7 +142,7 @@ export class Scheduler {
       await maintenance.tick()
       const view = this.#look()
       await operators.follow(this.#halt())
-      if (this.#guard.reasons.length === 0) {
+      if (this.#mayMove()) {
         await this.#plan(view)
         await this.#scrub()
       }
@@ -194,6 +194,13 @@ export class Scheduler {
     return view
   }
 
+  /** By the last look, and by what people have said since. */
+  #mayMove(): boolean {
+    const { maintenance, bugs } = this.#options
+    if (bugs?.has('guard-ignored') === true) return true
+    return this.#guard.reasons.length === 0 && maintenance.current === null
+  }
+
   /** Those that are silent and hold nothing, as it was rebuilt elsewhere, are missed by nobody. */
   #missed({ chunkservers }: ClusterView): readonly ChunkserverView[] {
     const { topology } = this.#options
@@ -214,6 +221,7 @@ export class Scheduler {
 
   /** What has not begun is given up, unless it is only that nobody was heard yet. */
   #halt(): 'maintenance' | 'guard' | null {
+    if (this.#options.bugs?.has('guard-ignored') === true) return null
     const { reasons } = this.#guard
     if (reasons.includes('maintenance')) return 'maintenance'
     return reasons.some((reason) => reason !== 'young') ? 'guard' : null
@@ -226,7 +234,7 @@ export class Scheduler {
     const due = PLANNERS.filter((planner) => this.#isDue(planner))
     if (due.length === 0) return
     const seen: ReadonlyMap<number, CopysetRecord> = new Map(topology.copysets)
-    const pass = new Pass(view, config)
+    const pass = new Pass(view, config, this.#options.bugs?.has('recovery-below-quorum') !== true)
     const planned: PlannedOperator[] = []
     for (const { name, plan } of due) {
       const beforeMs = env.clock.monotonicMs()
@@ -240,7 +248,7 @@ export class Scheduler {
       await new Promise<void>((resume) => env.clock.after(0, resume))
       if (this.#closed) return
     }
-    await operators.beginAll(planned, seen)
+    await operators.beginAll(planned, seen, () => this.#mayMove())
   }
 
   #isDue({ name, intervalMs }: Planner): boolean {
@@ -276,7 +284,7 @@ export class Scheduler {
     }
     const seen = new Map(topology.copysets)
     const { operators: planned } = planLeadersAtOnce(view, config)
-    const begun = await operators.beginAll(planned, seen)
+    const begun = await operators.beginAll(planned, seen, () => this.#mayMove())
     observer.emit('mds_leaders_balanced', { operators: begun })
     return begun
   }

@@ -10,6 +10,7 @@ import type { MetaChange, MetaCondition, MetaItem, MetaStore } from '../env/meta
 import { OwnerRecord, RECORDS_FORMAT } from '../format/records/owner.ts'
 import { decodeRecord, encodeRecord } from '../format/records/record.ts'
 import type { Observer } from '../observe/observe.ts'
+import { type MdsBugs, NO_MDS_BUGS } from './bugs.ts'
 import type { Mirror } from './mirror.ts'
 
 /** What a mutation wants written, and what it does to memory once that is durable. */
@@ -73,6 +74,7 @@ export class Ledger {
     name: string,
     wallMs: number,
     elected: Elected | null = null,
+    bugs: MdsBugs = NO_MDS_BUGS,
   ): Promise<Ledger> {
     const before = await store.get(OWNER_KEY)
     let condition: MetaCondition = { kind: 'absent', key: OWNER_KEY }
@@ -90,13 +92,15 @@ export class Ledger {
       life = owner.life + 1
     }
     const value = encodeRecord(OwnerRecord, { format: RECORDS_FORMAT, life, name, sinceMs: wallMs })
-    const leads = elected === null ? [] : [elected.condition]
+    const isBound = elected !== null && !bugs.has('unfenced-writes')
+    const leads = isBound ? [elected.condition] : []
     const put: MetaChange = { kind: 'put', key: OWNER_KEY, value }
     const revision = await store.commit([condition, ...leads], [put])
     if (revision === null) throw takenOver()
     const owns: MetaCondition = { kind: 'revision', key: OWNER_KEY, revision }
     // From here on nobody else writes: what was told up to here is all there is.
-    const isWarm = elected !== null && (await elected.mirror.reached(revision, MIRROR_LIMIT_MS))
+    const needed = bugs.has('stale-mirror') ? 0 : revision
+    const isWarm = elected !== null && (await elected.mirror.reached(needed, MIRROR_LIMIT_MS))
     return new Ledger(store, observer, [owns, ...leads], isWarm ? elected.mirror : null)
   }
 

@@ -21,6 +21,7 @@ import {
   PoolRecord,
 } from '../format/records/topology.ts'
 import type { ReplicaId } from '../raft/types.ts'
+import { type MdsBugs, NO_MDS_BUGS } from './bugs.ts'
 import { idKey } from './records.ts'
 import type { Ledger, Write } from './state.ts'
 
@@ -67,7 +68,7 @@ export class Topology {
   }
 
   /** Reads everything; on an empty store it makes the cluster. */
-  static async load(env: Env, ledger: Ledger): Promise<Topology> {
+  static async load(env: Env, ledger: Ledger, bugs: MdsBugs = NO_MDS_BUGS): Promise<Topology> {
     const item = await ledger.read(CLUSTER_KEY)
     const cluster =
       item === null ? await Topology.#found(env, ledger) : decodeRecord(ClusterRecord, item)
@@ -89,7 +90,7 @@ export class Topology {
     })
     await ledger.load(OPERATOR_PREFIX, (found) => {
       const operator = decodeOperator(found)
-      topology.operators.set(operator.copyset, operator)
+      if (!bugs.has('operators-not-loaded')) topology.operators.set(operator.copyset, operator)
     })
     await ledger.load(ENDED_PREFIX, (found) => {
       const ended = decodeRecord(EndedOperatorRecord, found)

@@ -91,7 +91,7 @@ export const EVENTS = {
   },
   mds_store_awaited: {
     level: 'warn',
-    says: 'etcd does not answer yet; the MDS starts as soon as it does.',
+    says: 'The store, etcd, does not answer yet; the MDS starts as soon as it does.',
   },
   mds_leader_seen: { level: 'info', says: 'Another MDS leads; this one stands by.' },
   mds_chunkserver_registered: { level: 'info', says: 'A disk became a chunkserver.' },
@@ -360,7 +360,7 @@ export const GAUGES = {
   mds_copysets_impaired: { help: 'Copysets with a replica away or damaged, or without quorum.' },
   mds_leading: { help: 'Whether this MDS leads.' },
   mds_operators: { help: 'Operators under way.' },
-  mds_guarded: { help: '1 while nothing may move, else 0.' },
+  mds_guarded: { help: 'Is 1 while nothing may move, else 0.' },
   copyset_leaders: { help: 'Replicas here that lead their group.' },
   copyset_proposal_bytes: { help: 'Entry bytes proposed here and not answered.' },
   chunkstore_dirty_bytes: { help: 'Bytes of blocks not yet in their files.' },

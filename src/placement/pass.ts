@@ -40,6 +40,7 @@ export const NOWHERE = -1
 export class Pass {
   readonly view: ClusterView
   readonly limits: PlanLimits
+  readonly sparesLost: boolean
   /** Copysets by position of their chunkserver; what is under way or planned counts as done. */
   readonly copysetsOf: Int32Array
   /** Copysets that each one leads. */
@@ -55,9 +56,11 @@ export class Pass {
   #pairs: Pairs | null = null
   #due: Float64Array | null = null
 
-  constructor(view: ClusterView, limits: PlanLimits) {
+  /** `sparesLost`: what has no quorum is left alone. Only the simulator has it otherwise. */
+  constructor(view: ClusterView, limits: PlanLimits, sparesLost = true) {
     this.view = view
     this.limits = limits
+    this.sparesLost = sparesLost
     const size = view.chunkservers.length
     view.chunkservers.forEach(({ id }, position) => {
       this.#positions.set(id, position)
@@ -118,7 +121,8 @@ export class Pass {
 
   /** Nothing can be planned for it now: it has an operator, or is changing. */
   isTaken(copyset: CopysetView): boolean {
-    return copyset.isBusy || this.#operators.has(copyset.id)
+    const isBusy = copyset.isBusy && (this.sparesLost || copyset.leader !== 0)
+    return isBusy || this.#operators.has(copyset.id)
   }
 
   /** The chunkserver is there, and so is its replica, as far as is known. */

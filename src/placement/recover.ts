@@ -64,7 +64,7 @@ class Recovery {
   #mend({ index, sound }: Wrong): Obstacle | null {
     const pass = this.#pass
     const copyset = pass.copyset(index)
-    if (sound < quorumOf(copyset.members.length)) return 'no-quorum'
+    if (pass.sparesLost && sound < quorumOf(copyset.members.length)) return 'no-quorum'
     if (!pass.hasMoveLeft('high')) return 'limit'
     if (!pass.canMoveAt(pass.position(copyset.leader), 'high')) return 'limit'
     let obstacle: Obstacle = 'no-place'

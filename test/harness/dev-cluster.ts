@@ -2,7 +2,7 @@
 // ports of its own, commands asked of it as a person would, and kills of single processes or of all.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -56,6 +56,8 @@ export class DevCluster {
     this.#portBase = portBase
     this.mds = `127.0.0.1:${portBase}`
     this.nbdPort = portBase + PORTS_NEEDED - 1
+    // The layout shares out the file system of the directory.
+    mkdirSync(directory, { recursive: true })
     const mds = this.#layout().filter(({ kind }) => kind === 'mds')
     this.mdsAddresses = mds.map(({ address }) => address)
   }

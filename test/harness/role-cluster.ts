@@ -1,6 +1,6 @@
 // Owns a cluster for tests with real processes in which single roles are stopped, killed, frozen and
 // started again, with other settings if wanted, which `lemnis dev` would undo. Its roles are those of
-// dev, without the NBD server; they end with this process.
+// dev, the NBD server when it is asked for; they end with this process.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,13 +18,16 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Io } from '../../src/bin/cli/io.ts'
-import { allChunkservers, allCopysets } from '../../src/bin/cli/pages.ts'
+import { allChunkservers, allCopysets, allOperators } from '../../src/bin/cli/pages.ts'
 import { Session } from '../../src/bin/cli/session.ts'
+import { findEtcd, untilHealthy } from '../../src/bin/dev/etcd.ts'
 import { rolesOf } from '../../src/bin/dev/layout.ts'
 import type { DevRole } from '../../src/bin/dev/role.ts'
 import { connect, type LemnisClient } from '../../src/client/client.ts'
 import { GIVE_ORDER } from '../../src/format/control/chunkserver.ts'
+import { SHOW_MDS } from '../../src/format/control/election.ts'
 import { CREATE_POOL, LIST_COPYSETS, STATUS } from '../../src/format/control/mds.ts'
+import type { Operator } from '../../src/format/control/operators.ts'
 import type { Chunkserver, Copyset } from '../../src/format/control/parts.ts'
 import { SILENT } from '../../src/observe/observe.ts'
 import { nodeEnv } from '../../src/platform/env.ts'
@@ -37,7 +40,12 @@ const POLL_MS = 50
 
 export interface RoleClusterOptions {
   readonly chunkservers?: number
+  /** How many of these join later, by startChunkserver(). */
+  readonly later?: number
+  /** 0 for as many as the MDS chooses. */
   readonly copysets?: number
+  /** Three MDS on three members of etcd. */
+  readonly etcd?: boolean
   /** `table.setting=value`, for every chunkserver and for the MDS. */
   readonly chunkserverSettings?: readonly string[]
   readonly mdsSettings?: readonly string[]
@@ -45,6 +53,10 @@ export interface RoleClusterOptions {
   readonly prepare?: (directory: string, n: number) => void
   /** For one chunkserver alone. */
   readonly settingsOf?: (n: number) => readonly string[]
+  /** Further words of its command line, which win over those before them. */
+  readonly wordsOf?: (n: number) => readonly string[]
+  /** Flags of node for chunkservers. */
+  readonly nodeFlags?: readonly string[]
 }
 
 export interface CommandResult {
@@ -61,7 +73,9 @@ export interface LogEvent {
 
 export class RoleCluster {
   readonly directory: string
+  /** Of every MDS, with commas. */
   readonly mds: string
+  readonly mdsAddresses: readonly string[]
   readonly session: Session
   readonly #options: RoleClusterOptions
   readonly #roles: ReadonlyMap<string, DevRole>
@@ -69,13 +83,14 @@ export class RoleCluster {
   readonly #clients: LemnisClient[] = []
 
   private constructor(directory: string, portBase: number, options: RoleClusterOptions) {
-    const { chunkservers = 3 } = options
+    const { chunkservers = 3, etcd = false } = options
     this.directory = directory
     this.#options = options
-    const data = { data: directory, portBase, nbdPort: portBase + 100, chunkservers }
+    const data = { data: directory, portBase, nbdPort: portBase + 130, chunkservers, etcd }
     this.#roles = new Map(rolesOf(data).map((role) => [role.name, role]))
-    this.mds = `127.0.0.1:${portBase}`
-    this.session = new Session(Io.ofProcess(true), [this.mds])
+    this.mdsAddresses = this.#namesOf('mds').map((name) => this.#role(name).address)
+    this.mds = this.mdsAddresses.join(',')
+    this.session = new Session(Io.ofProcess(true), this.mdsAddresses)
   }
 
   /** Resolves when all serve and every copyset of the one pool has a leader. */
@@ -84,16 +99,13 @@ export class RoleCluster {
     const cluster = new RoleCluster(directory, await freePorts(), options)
     try {
       await cluster.startMds()
-      const { chunkservers = 3, copysets = 4 } = options
+      const { chunkservers = 3, later = 0, copysets = 4 } = options
       for (let n = 1; n <= chunkservers; n++) {
         mkdirSync(cluster.dataOf(n))
         options.prepare?.(cluster.dataOf(n), n)
-        await cluster.startChunkserver(n)
+        if (n <= chunkservers - later) await cluster.startChunkserver(n)
       }
-      await cluster.until('all chunkservers are online', async () => {
-        const all = await cluster.chunkservers()
-        return all.filter(({ state }) => state === 'online').length === chunkservers
-      })
+      await cluster.untilOnline(chunkservers - later)
       await cluster.session.ask(CREATE_POOL, { name: 'default', replicas: 3, copysets })
       await cluster.untilOk()
     } catch (error) {
@@ -109,31 +121,73 @@ export class RoleCluster {
 
   // --- processes
 
-  startMds(): Promise<void> {
-    return this.#start('mds', this.#options.mdsSettings ?? [])
+  /** All of them, and what they are on; or one that was stopped. */
+  async startMds(name?: string): Promise<void> {
+    if (name === undefined) await this.#startEtcd()
+    for (const one of name === undefined ? this.#namesOf('mds') : [name]) {
+      await this.#start(one, [], setWords(this.#options.mdsSettings))
+    }
   }
 
   startChunkserver(n: number, settings: readonly string[] = []): Promise<void> {
-    const { chunkserverSettings = [], settingsOf } = this.#options
+    const { chunkserverSettings = [], settingsOf, wordsOf, nodeFlags = [] } = this.#options
     const all = [...chunkserverSettings, ...(settingsOf?.(n) ?? []), ...settings]
-    return this.#start(`chunkserver-${n}`, all)
+    return this.#start(`chunkserver-${n}`, nodeFlags, [...(wordsOf?.(n) ?? []), ...setWords(all)])
   }
 
-  async #start(name: string, settings: readonly string[]): Promise<void> {
+  /** Resolves with its address. */
+  async startNbd(): Promise<string> {
+    await this.#start('nbd', [], [])
+    return this.#role('nbd').address
+  }
+
+  /** The members of etcd wait for each other, so that they are started together. */
+  async #startEtcd(): Promise<void> {
+    const names = this.#namesOf('etcd')
+    await Promise.all(
+      names.map(async (name) => {
+        const { words, http } = this.#role(name)
+        // Whoever ends this process may not let it tidy up: then the kernel ends its members.
+        const all = ['--pdeathsig', 'KILL', findEtcd(), ...words]
+        const child = this.#spawn(name, 'setpriv', all, false)
+        const isRunning = (): boolean => child.exitCode === null && child.signalCode === null
+        const isWell = await untilHealthy(http, isRunning)
+        if (!isWell) throw new Error(`${name} ended:\n${this.#tailOf(name)}`)
+      }),
+    )
+  }
+
+  #namesOf(kind: DevRole['kind']): string[] {
+    const all = [...this.#roles.values()]
+    return all.filter((role) => role.kind === kind).map(({ name }) => name)
+  }
+
+  #role(name: string): DevRole {
     const role = this.#roles.get(name)
     if (role === undefined) throw new Error(`no role ${name}`)
-    const sets = settings.flatMap((one) => ['--set', one])
+    return role
+  }
+
+  #spawn(name: string, program: string, words: readonly string[], hasIpc: boolean): ChildProcess {
     const log = openSync(this.#logOf(name), 'a')
-    const child = spawn(
-      process.execPath,
-      [...DATA_PROCESS_FLAGS, PROGRAM, ...role.words, ...sets],
-      { stdio: ['ignore', log, log, 'ipc'] },
-    )
+    const stdio = ['ignore' as const, log, log, ...(hasIpc ? (['ipc'] as const) : [])]
+    const child = spawn(program, words, { stdio })
     closeSync(log)
     this.#running.set(name, child)
     child.once('exit', () => {
       if (this.#running.get(name) === child) this.#running.delete(name)
     })
+    return child
+  }
+
+  async #start(
+    name: string,
+    nodeFlags: readonly string[],
+    words: readonly string[],
+  ): Promise<void> {
+    const flags = [...DATA_PROCESS_FLAGS, ...nodeFlags]
+    const all = [...flags, PROGRAM, ...this.#role(name).words, ...words]
+    const child = this.#spawn(name, process.execPath, all, true)
     let isReady = false
     child.once('message', () => (isReady = true))
     await this.until(`${name} serves`, () => {
@@ -219,10 +273,32 @@ export class RoleCluster {
     return allCopysets(this.session, [])
   }
 
+  /** Those that move now, or the others as far as they are kept, or both. */
+  operators(which: 'active' | 'ended' | 'all'): Promise<readonly Operator[]> {
+    return allOperators(this.session, which)
+  }
+
+  /** Name of the MDS that leads; null while none does. */
+  async leadingMds(): Promise<string | null> {
+    for (const name of this.#namesOf('mds')) {
+      const { address } = this.#role(name)
+      const shown = await this.session.askAt(address, SHOW_MDS, {}, 1000).catch(() => null)
+      if (shown?.role === 'leader') return name
+    }
+    return null
+  }
+
   async copyset(id: number): Promise<Copyset> {
     const [copyset] = (await this.session.ask(LIST_COPYSETS, { ids: [id] })).copysets
     if (copyset === undefined) throw new Error(`no copyset ${id}`)
     return copyset
+  }
+
+  untilOnline(count: number): Promise<void> {
+    return this.until('all chunkservers are online', async () => {
+      const all = await this.chunkservers()
+      return all.filter(({ state }) => state === 'online').length === count
+    })
   }
 
   /** Every copyset has all its members and a leader. */
@@ -278,7 +354,7 @@ export class RoleCluster {
   }
 
   client(name: string): LemnisClient {
-    const client = connect(nodeEnv('/'), SILENT, { mds: [this.mds], name })
+    const client = connect(nodeEnv('/'), SILENT, { mds: this.mdsAddresses, name })
     this.#clients.push(client)
     return client
   }
@@ -294,4 +370,8 @@ export class RoleCluster {
     for (let n = 1; n <= chunkservers; n++) unprepare?.(this.dataOf(n), n)
     rmSync(this.directory, { recursive: true, force: true })
   }
+}
+
+function setWords(settings: readonly string[] = []): string[] {
+  return settings.flatMap((one) => ['--set', one])
 }
