@@ -27,6 +27,7 @@ const END_TO_END = {
   'a cluster by lemnis dev': ['dev.js'],
   'the control plane on etcd': ['control.js'],
   'leaders of several MDS': ['mds-election.js', '--short'],
+  'many chunkservers stopped': ['mass-stop.js', '--short'],
   'metrics in Prometheus': ['prometheus.js'],
   'NBD clients': ['nbd.js'],
   'kernel block device': ['attach.js'],

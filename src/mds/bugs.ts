@@ -12,9 +12,9 @@ export type MdsBug =
   | 'operators-not-loaded'
   /** An operator that is given up is removed without a record of its end. */
   | 'operators-vanish'
-  /** What is unsound counts as sound when it is decided whether a copyset can be mended. */
+  /** A copyset that has lost its quorum is mended like any other. */
   | 'recovery-below-quorum'
-  /** An MDS answers until it hears that it was replaced, whatever its clock says. */
+  /** An MDS that was stopped answers until its timers have run, whatever its clock says. */
   | 'serves-past-deadline'
   /** Who takes over believes its mirror without asking whether that is caught up. */
   | 'stale-mirror'

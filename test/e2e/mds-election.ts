@@ -27,6 +27,11 @@ const ETCD_MS = 1500
 const CLEAN_LIMIT_MS = 300
 /** Slower machines, and everything that is asked again. */
 const SLACK_MS = 1000
+/**
+ * How late each goal may be met: exactly in the whole form, on a machine of its own. The short one runs
+ * beside whatever else a machine does, and asks that somebody serves again, and never two.
+ */
+const LATENESS = values.short ? 5 : 1
 
 const cluster = await MdsCluster.start(SETTINGS)
 const { etcd } = cluster
@@ -65,7 +70,7 @@ async function strike(what: string, limitMs: number, how: () => Promise<void>): 
   const tookMs = await cluster.write()
   const gapMs = cluster.longestGapMs(startedMs)
   say(`${what}: nobody led for ${gapMs.toFixed(0)} ms, a write took ${tookMs.toFixed(0)} ms`)
-  check(tookMs <= limitMs, `${what}: more than ${limitMs} ms`)
+  check(tookMs <= limitMs * LATENESS, `${what}: more than ${limitMs * LATENESS} ms`)
   await settle()
   return tookMs
 }
@@ -81,7 +86,7 @@ async function cleanStops(): Promise<void> {
     await settle()
   }
   say(`clean stop of the leader, ${ROUNDS} times: a write after it took ${spread(times)}`)
-  check(Math.max(...times) <= CLEAN_LIMIT_MS, `more than ${CLEAN_LIMIT_MS} ms`)
+  check(Math.max(...times) <= CLEAN_LIMIT_MS * LATENESS, `more than ${CLEAN_LIMIT_MS} ms`)
 }
 
 async function kills(): Promise<void> {
@@ -92,7 +97,7 @@ async function kills(): Promise<void> {
     await settle()
   }
   say(`kill -9 of the leader, ${ROUNDS} times: a write after it took ${spread(times)}`)
-  check(Math.max(...times) <= LEASE_MS + SLACK_MS, 'more than the lease and a second')
+  check(Math.max(...times) <= (LEASE_MS + SLACK_MS) * LATENESS, 'more than the lease and a second')
 }
 
 /** The host is gone without a word: nothing is refused, nothing is answered. */
@@ -117,7 +122,10 @@ async function frozen(): Promise<void> {
   say(
     `leader frozen ${FROZEN_MS} ms, ${ROUNDS} times: a write took ${spread(times)}; late writes refused`,
   )
-  check(Math.max(...times) <= LEASE_MS + 2 * SLACK_MS, 'more than the lease and two seconds')
+  check(
+    Math.max(...times) <= (LEASE_MS + 2 * SLACK_MS) * LATENESS,
+    'more than the lease and two seconds',
+  )
 }
 
 async function cutOff(): Promise<void> {

@@ -10,6 +10,7 @@ import type { Volume } from '../../src/client/volume.ts'
 import { BLOCK_BYTES, CHUNK_BYTES } from '../../src/format/chunk-request.ts'
 import { LIST_CHUNKS } from '../../src/format/control/chunkserver.ts'
 import type { Copyset } from '../../src/format/control/parts.ts'
+import { CLEAR_SLOW } from '../../src/format/control/topology.ts'
 import {
   type ChunkOnDisk,
   chunksOn,
@@ -297,6 +298,14 @@ async function damagedManifest(volume: Volume): Promise<void> {
   )
 }
 
+/** Disks that returned so much that was bad lead nothing any more, until somebody has looked at them. */
+async function saidSick(): Promise<void> {
+  const sick = (await cluster.chunkservers()).filter((one) => one.slow?.why === 'errors')
+  check(sick.length > 0, 'bad blocks made no chunkserver sick')
+  for (const { id } of sick) await cluster.session.ask(CLEAR_SLOW, { chunkserver: id })
+  say(`sick for their bad blocks, and cleared by command: ${sick.map(({ id }) => id).join(', ')}`)
+}
+
 async function wiped(volume: Volume, n: number): Promise<void> {
   const before = await cluster.chunkservers()
   const address = before.find(({ id }) => numberOf(id) === n)?.address
@@ -374,6 +383,7 @@ try {
   await scrubbed(volume)
   await damagedManifest(volume)
   await wiped(volume, 2)
+  await saidSick()
   await cluster.until('lemnis status says ok', async () => {
     return (await cluster.status()).health.state === 'ok'
   })

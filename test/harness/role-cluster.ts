@@ -24,6 +24,7 @@ import { findEtcd, untilHealthy } from '../../src/bin/dev/etcd.ts'
 import { rolesOf } from '../../src/bin/dev/layout.ts'
 import type { DevRole } from '../../src/bin/dev/role.ts'
 import { connect, type LemnisClient } from '../../src/client/client.ts'
+import type { ReplyOf } from '../../src/format/control/call.ts'
 import { GIVE_ORDER } from '../../src/format/control/chunkserver.ts'
 import { SHOW_MDS } from '../../src/format/control/election.ts'
 import { CREATE_POOL, LIST_COPYSETS, STATUS } from '../../src/format/control/mds.ts'
@@ -37,6 +38,7 @@ import { freePorts } from './dev-cluster.ts'
 const PROGRAM = fileURLToPath(new URL('../../src/bin/lemnis.js', import.meta.url))
 const LIMIT_MS = 60_000
 const POLL_MS = 50
+const SHOW_LIMIT_MS = 1000
 
 export interface RoleClusterOptions {
   readonly chunkservers?: number
@@ -278,14 +280,12 @@ export class RoleCluster {
     return allOperators(this.session, which)
   }
 
-  /** Name of the MDS that leads; null while none does. */
-  async leadingMds(): Promise<string | null> {
-    for (const name of this.#namesOf('mds')) {
-      const { address } = this.#role(name)
-      const shown = await this.session.askAt(address, SHOW_MDS, {}, 1000).catch(() => null)
-      if (shown?.role === 'leader') return name
-    }
-    return null
+  /** What each MDS says of itself, as far as it answers. */
+  async shownMds(): Promise<readonly ReplyOf<typeof SHOW_MDS>[]> {
+    const shown = this.mdsAddresses.map((address) =>
+      this.session.askAt(address, SHOW_MDS, {}, SHOW_LIMIT_MS).catch(() => null),
+    )
+    return (await Promise.all(shown)).filter((one) => one !== null)
   }
 
   async copyset(id: number): Promise<Copyset> {
