@@ -80,7 +80,10 @@ export class Transfers {
     const mark = replica.mark()
     const same = this.#running.some((other) => other.group === replica.group && other.to === to)
     const busy = same || this.#running.length >= this.#config.transfersAtOnceMax
-    if (client === undefined || mark === null || busy) {
+    // After a crash a machine's files may hold what it has not applied again, until an entry of its own
+    // term has been: then all that was ever applied here is.
+    const isSettled = mark !== null && mark.term === replica.term
+    if (client === undefined || !isSettled || busy) {
       replica.snapshotReported(to, false, 0)
       return
     }
