@@ -108,6 +108,17 @@ export class Reads {
     suspects: readonly Located[],
     held: HeldPages,
   ): Promise<BadBlock[] | null> {
+    const bad = await this.#unchanged(id, suspects, held)
+    if (bad !== null) this.tellBad(id, suspects)
+    return bad
+  }
+
+  /** Null when one of them is not any more what it was when it was read. */
+  async #unchanged(
+    id: number,
+    suspects: readonly Located[],
+    held: HeldPages,
+  ): Promise<BadBlock[] | null> {
     const bad: BadBlock[] = []
     for (const suspect of suspects) {
       const chunk = this.#state.chunk(id)
@@ -117,7 +128,6 @@ export class Reads {
       if (now.version !== suspect.version || now.bytes !== null) return null
       bad.push({ sn, block: suspect.block, version: suspect.version })
     }
-    this.tellBad(id, suspects)
     return bad
   }
 
@@ -161,19 +171,23 @@ export class Reads {
     const blocks: FoundBlock[] = []
     const held = new HeldPages()
     for (const { block, version } of wanted) {
-      const found = await this.one(id, (chunk) => layerOf(chunk, sn), block, held)
+      const found = await this.one(id, (chunk) => layerOf(chunk, sn), block, held, true)
       if (found === null || (version !== 0 && found.version !== version)) continue
       blocks.push(found)
     }
     return { chunkVersion: this.#state.chunk(id)?.version ?? 0, blocks }
   }
 
-  /** The block as that layer has it, verified; null when it has none, or a bad one. */
+  /**
+   * The block as that layer has it, verified; null when it has none, or a bad one. `tells`: it is called
+   * bad then. Not while the log is being applied again: what the file has may just be newer.
+   */
   async one(
     id: number,
     layerIn: (chunk: Chunk) => Layer | undefined,
     block: number,
     held: HeldPages,
+    tells: boolean,
   ): Promise<FoundBlock | null> {
     for (;;) {
       const chunk = this.#state.chunk(id)
@@ -191,7 +205,10 @@ export class Reads {
         const { version, crc } = located
         return { block, version, crc, bytes }
       }
-      if ((await this.#judge(id, [located], held)) !== null) return null
+      const bad = await this.#unchanged(id, [located], held)
+      if (bad === null) continue
+      if (tells) this.tellBad(id, [located])
+      return null
     }
   }
 

@@ -56,6 +56,7 @@ export class ReplicaChunks implements Mergeable {
   readonly #leftovers = new Map<number, Leftover>()
   #mark: Uint8Array = EMPTY
   #settledIndex = 0
+  #received = 0
   #sink: TransferSink | null = null
   #installing = false
   #closed = false
@@ -125,6 +126,11 @@ export class ReplicaChunks implements Mergeable {
    */
   get settledIndex(): number {
     return this.#settledIndex
+  }
+
+  /** States of other replicas that this one has taken in since it was loaded. */
+  get received(): number {
+    return this.#received
   }
 
   usage(): ReplicaUsage {
@@ -342,6 +348,7 @@ export class ReplicaChunks implements Mergeable {
     this.state.replace(chunks, volumes, gone, index)
     this.#mark = mark
     this.#settledIndex = settledIndex
+    this.#received++
     const used = new Set<ChunkFile>()
     for (const chunk of chunks) {
       for (const { file, data } of chunk.files()) {

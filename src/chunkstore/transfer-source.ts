@@ -1,7 +1,9 @@
 // Owns giving a replica's state to another one. The volumes are as they were at the index; a chunk is
 // as its row was when its first piece was asked, and a block as it is when its turn comes. A block that
 // was written since is sent as it is then, or not at all: the receiver applies that write too. So the
-// receiver's sets are exact from the start, and only contents may run ahead (`settledIndex`).
+// receiver's sets are exact from the start, and only contents may run ahead (`settledIndex`). They may
+// do so in the files here too, when the replica was loaded after a crash and has not applied its log
+// again: what does not fit its entry is left out without being called bad, and the log brings it.
 
 import { LemnisError } from '../base/errors.ts'
 import { BLOCK_BYTES, CHUNK_BLOCKS } from '../format/chunk-request.ts'
@@ -161,7 +163,8 @@ export class TransferSource implements SnapshotSource {
   #again(outgoing: Outgoing, picked: Picked, held: HeldPages): Promise<FoundBlock | null> {
     const { chunk } = outgoing
     const { sn } = chunk.layers[picked.layer] as Layer
-    return this.#reads.one(chunk.id, (now) => layerNow(now, chunk, sn), picked.block, held)
+    const layerIn = (now: Chunk): Layer | undefined => layerNow(now, chunk, sn)
+    return this.#reads.one(chunk.id, layerIn, picked.block, held, false)
   }
 
   /** Null when that generation has no such block any more. */

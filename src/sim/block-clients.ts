@@ -37,7 +37,7 @@ export interface BlockClientsOptions {
   readonly model: BlockModel
   readonly hosts: readonly SimHost[]
   readonly random: Prng
-  readonly mds: Address
+  readonly mds: readonly Address[]
   readonly config: Partial<ClientConfig>
   readonly observerOf: (host: SimHost) => Observer
   /** Something is wrong with the system, or with this code. */
@@ -64,6 +64,7 @@ const OPENING: ReadonlySet<ErrorCode> = new Set([
   'DEADLINE_EXCEEDED',
   'OVERLOADED',
   'NOT_LEADER',
+  'PROPOSAL_DROPPED',
 ])
 
 interface HostLife {
@@ -88,7 +89,7 @@ export class BlockClients {
   /** The program of a client host. */
   boot(env: Env, host: SimHost): void {
     const { mds, config, observerOf } = this.#options
-    const options = { mds: [mds], name: host.name, config }
+    const options = { mds, name: host.name, config }
     const client = new LemnisClient(env, observerOf(host), options)
     this.#lives.set(host, { generation: host.generation, client })
     this.#next(host)

@@ -11,21 +11,22 @@ import type { ChunkStoreBug } from '../chunkstore/config.ts'
 import { LemnisClient } from '../client/client.ts'
 import type { Replica } from '../copyset/replica.ts'
 import type { Env } from '../env/env.ts'
-import type { MdsBug } from '../mds/bugs.ts'
-import { MdsServer } from '../mds/mds-server.ts'
+import type { MdsBug, MdsBugs } from '../mds/bugs.ts'
 import { type Observer, SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
 import { rpcConfig } from '../rpc/config.ts'
+import { BlockAdmin } from './block-admin.ts'
 import { ChunkComparer, MembershipChecker, StateComparer, strayChunk } from './block-checkers.ts'
 import { BlockClients } from './block-clients.ts'
 import { type BlockConfig, type BlockConfigReplaced, drawBlockConfig } from './block-config.ts'
+import { BlockMds, type MdsMode } from './block-mds.ts'
 import { BlockModel } from './block-model.ts'
 import { BlockOperator } from './block-operator.ts'
 import { type BlockScenario, BlockScenarios } from './block-scenarios.ts'
 import type { ObservedReplica } from './checkers.ts'
+import type { EtcdFaultKind } from './etcd-faults.ts'
 import { FAULT_KINDS, type FaultKind, type SystemActions } from './faults.ts'
 import { SimHost } from './host.ts'
-import { SimMetaDisk } from './metastore.ts'
 import type { SimNetwork } from './network.ts'
 import { DurableMarks, LogPromises } from './promises.ts'
 import { ReplicaView } from './replica-view.ts'
@@ -40,7 +41,11 @@ export interface BlockClusterOptions {
   readonly bugs?: ReadonlySet<BlockBug>
   readonly faultKinds?: readonly FaultKind[]
   readonly config?: BlockConfigReplaced
-  /** Longest commit of the MDS's store. */
+  /** Drawn by the seed without. */
+  readonly mds?: MdsMode
+  /** Of the store that several MDS share, and of the MDS; drawn by the seed without. */
+  readonly etcdFaults?: readonly EtcdFaultKind[]
+  /** Longest commit of the store of one MDS. */
   readonly metaLatencyMaxMs?: number
   /** Led again and again, as long as there are faults. */
   readonly scenario?: BlockScenario
@@ -50,12 +55,15 @@ const SERVER_COUNT = 5
 const COPYSET_COUNT = 4
 const VOTER_COUNT = 3
 const CLIENT_HOST_COUNT = 3
-const MDS_ADDRESS = 'mds:7400'
 const DIRECTORY = 'disk'
 /** Below what HOST_CONFIG and the leases allow for. */
 const DRIFT_PPM_MAX = 10_000
 const RESTART_US = 700_000
 const COMPARE_US = 3_000_000
+const CENSUS_US = 250_000
+/** The share of seeds in which several MDS elect one, and in which a chunkserver can be added. */
+const ELECTED_SHARE = 0.5
+const SPARE_SHARE = 0.5
 /** Entries that came while a change of members was being decided. */
 const LAG_SLACK = 200
 /** Members are the MDS's business here, and nobody else changes them. */
@@ -83,15 +91,20 @@ export class BlockCluster implements System {
   readonly #bugs: ReadonlySet<BlockBug> | undefined
   readonly #servers: readonly SimHost[]
   readonly #clientHosts: readonly SimHost[]
-  readonly #mdsHost: SimHost
+  readonly #mds: BlockMds
   readonly #operatorHost: SimHost
-  readonly #metaDisk: SimMetaDisk
+  readonly #adminHost: SimHost
+  /** Without power until somebody adds it. */
+  readonly #spare: SimHost | null
   readonly #model: BlockModel
   readonly #blockClients: BlockClients
   readonly #operator: BlockOperator
+  readonly #admin: BlockAdmin
   readonly #scenarios: BlockScenarios | null
   readonly #zoneCount: number
   readonly #lives = new Map<SimHost, Life>()
+  /** When a process was last seen to serve for a chunkserver. */
+  readonly #seenUs = new Map<number, number>()
   readonly #marks = new DurableMarks()
   readonly #promises: ReadonlyMap<SimHost, LogPromises>
   readonly #membership: MembershipChecker
@@ -118,17 +131,15 @@ export class BlockCluster implements System {
       if (isSound) network.links.keepSound(name)
       return made
     }
-    this.#servers = Array.from({ length: SERVER_COUNT }, (_, i) => host(`s${i + 1}`, false))
-    this.#mdsHost = host('mds', true)
+    this.victims = Array.from({ length: SERVER_COUNT }, (_, i) => host(`s${i + 1}`, false))
+    this.#spare = this.#random.chance(SPARE_SHARE) ? host(`s${SERVER_COUNT + 1}`, false) : null
+    this.#servers = this.#spare === null ? this.victims : [...this.victims, this.#spare]
+    this.#mds = this.#makeMds(options, (name) => host(name, true))
     this.#clientHosts = Array.from({ length: CLIENT_HOST_COUNT }, (_, i) => host(`c${i + 1}`, true))
     this.#operatorHost = host('operator', true)
-    this.hosts = [...this.#servers, this.#mdsHost, ...this.#clientHosts]
-    this.victims = this.#servers
+    this.#adminHost = host('admin', true)
+    this.hosts = [...this.#servers, ...this.#mds.hosts, ...this.#clientHosts]
     this.#zoneCount = this.#random.between(4, SERVER_COUNT)
-    this.#metaDisk = new SimMetaDisk(this.#mdsHost)
-    if (options.metaLatencyMaxMs !== undefined) {
-      this.#metaDisk.faults.latencyMaxMs = options.metaLatencyMaxMs
-    }
     this.#promises = new Map(this.#servers.map((one) => [one, new LogPromises(one, this.#marks)]))
     this.#membership = new MembershipChecker(
       this.#config.host.catchUpLagEntries + LAG_SLACK,
@@ -140,7 +151,7 @@ export class BlockCluster implements System {
       model: this.#model,
       hosts: this.#clientHosts,
       random: world.random.fork('clients'),
-      mds: MDS_ADDRESS,
+      mds: this.#mds.addresses,
       config: this.#config.client,
       observerOf: (one) => this.#observerOf(one),
       onFailed: (one, error) => this.#wrong(one, error),
@@ -156,12 +167,38 @@ export class BlockCluster implements System {
       servers: SERVER_COUNT,
       expires: this.#config.mds.trashExpiryMs < 1_000_000,
     })
+    this.#admin = new BlockAdmin({
+      world,
+      host: this.#adminHost,
+      random: world.random.fork('admin'),
+      add: () => this.#addSpare(),
+      onRetired: (id) => this.#renew(id),
+    })
     this.#scenarios = this.#scenariosOf(options.scenario, network)
     this.actions = {
       changeMembership: () => {},
       transferLeader: () => this.#transferSomeLeader(),
       sendSnapshot: () => this.#sendSomeSnapshot(),
     }
+  }
+
+  #makeMds(options: BlockClusterOptions, makeHost: (name: string) => SimHost): BlockMds {
+    const drawn = this.#random.chance(ELECTED_SHARE) ? 'elected' : 'alone'
+    const { mds: mode = drawn, etcdFaults, metaLatencyMaxMs: latencyMaxMs, bugs } = options
+    return new BlockMds({
+      world: this.#world,
+      mode,
+      random: this.#world.random.fork('mds'),
+      config: this.#config.mds,
+      makeHost,
+      observerOf: (host) => this.#observerOf(host),
+      onEnded: (host, error) => this.#ended(host, error),
+      deadSinceUs: (chunkserver) => this.#deadSinceUs(chunkserver),
+      driftPpmMax: DRIFT_PPM_MAX,
+      ...(etcdFaults === undefined ? {} : { etcdFaults }),
+      ...(latencyMaxMs === undefined ? {} : { latencyMaxMs }),
+      ...(bugs === undefined ? {} : { bugs: bugs as MdsBugs }),
+    })
   }
 
   #scenariosOf(scenario: BlockScenario | undefined, network: SimNetwork): BlockScenarios | null {
@@ -175,24 +212,33 @@ export class BlockCluster implements System {
       clients: this.#blockClients,
       servers: this.#servers,
       clientHosts: this.#clientHosts,
-      mdsHost: this.#mdsHost,
+      mdsHosts: this.#mds.hosts,
       replicas: () => this.#replicas(),
     })
   }
 
   start(): void {
-    this.#begin(this.#mdsHost, (env) => this.#bootMds(env))
+    for (const host of this.#mds.hosts) this.#begin(host, (env) => this.#mds.boot(env, host))
     for (const host of this.#servers) this.#begin(host, (env) => this.#bootServer(env, host))
+    this.#spare?.powerLoss()
     for (const host of this.#clientHosts) {
       host.start((env) => this.#blockClients.boot(env, host))
     }
     this.#operatorHost.start((env) => {
-      const options = { mds: [MDS_ADDRESS], name: 'operator', config: this.#config.client }
+      const options = { mds: this.#mds.addresses, name: 'operator', config: this.#config.client }
       const client = new LemnisClient(env, SILENT, options)
       this.#operatorClient = client
       this.#operator.run(client).catch((error: unknown) => this.#wrong(this.#operatorHost, error))
     })
+    this.#adminHost.start((env) => {
+      const options = { mds: this.#mds.addresses, name: 'admin', config: this.#config.client }
+      const client = new LemnisClient(env, SILENT, options)
+      this.#admin
+        .run(client, env.clock)
+        .catch((error: unknown) => this.#wrong(this.#adminHost, error))
+    })
     this.#compareLater()
+    this.#takeCensus()
     this.#scenarios?.start()
   }
 
@@ -204,17 +250,6 @@ export class BlockCluster implements System {
 
   // --- the processes
 
-  async #bootMds(env: Env): Promise<void> {
-    await MdsServer.start(env, this.#observerOf(this.#mdsHost), this.#metaDisk.mount(), {
-      candidate: null,
-      address: MDS_ADDRESS,
-      version: 'simulated',
-      config: this.#config.mds,
-      ...(this.#bugs === undefined ? {} : { bugs: this.#bugs as ReadonlySet<MdsBug> }),
-      onFailed: (error) => this.#ended(this.#mdsHost, error),
-    })
-  }
-
   async #bootServer(env: Env, host: SimHost): Promise<void> {
     const { generation } = host
     const { chunkserver, host: hostConfig, log, store } = this.#config
@@ -225,7 +260,7 @@ export class BlockCluster implements System {
       listen: address,
       address,
       httpAddress: '',
-      mds: [MDS_ADDRESS],
+      mds: this.#mds.addresses,
       pool: 'default',
       zone,
       server: host.name,
@@ -284,6 +319,18 @@ export class BlockCluster implements System {
     host.start()
   }
 
+  #addSpare(): void {
+    const spare = this.#spare
+    if (spare !== null && !spare.powered) spare.start()
+  }
+
+  /** Where a retired chunkserver runs, the machine gets another disk and is another chunkserver. */
+  #renew(id: number): void {
+    for (const [host, { server }] of [...this.#alive()]) {
+      if (server.identity.id === id) this.#replaceDisk(host)
+    }
+  }
+
   #observerOf(host: SimHost): Observer {
     return {
       ...SILENT,
@@ -338,6 +385,20 @@ export class BlockCluster implements System {
     }
   }
 
+  /** Who serves now: nobody is told by an event of his own when a process dies. */
+  #takeCensus(): void {
+    for (const [host, { server }] of this.#alive()) {
+      if (host.state === 'running') this.#seenUs.set(server.identity.id, this.#world.nowUs)
+    }
+    this.#world.after(CENSUS_US, 'census', () => this.#takeCensus())
+  }
+
+  #deadSinceUs(chunkserver: number): number | null {
+    const seenUs = this.#seenUs.get(chunkserver)
+    const isHere = seenUs === undefined || this.#world.nowUs - seenUs <= CENSUS_US
+    return isHere ? null : seenUs
+  }
+
   #compareLater(): void {
     this.#world.after(COMPARE_US, 'compare', () => {
       for (const [host, life] of this.#alive()) {
@@ -383,11 +444,22 @@ export class BlockCluster implements System {
 
   // --- the end
 
+  disturb(): void {
+    this.#mds.disturb()
+    this.#admin.start()
+  }
+
+  counts(): ReadonlyMap<string, number> {
+    return new Map([...this.#mds.counts, ...this.#admin.counts])
+  }
+
   /** The operator tidies up, and disks whose log can't be used any more are replaced. */
   repair(): void {
     if (this.#repairing) return
     this.#repairing = true
     this.#scenarios?.stop()
+    this.#mds.heal()
+    this.#admin.makePeace()
     this.#operator.makePeace()
     this.#replaceBadDisks()
   }
@@ -410,6 +482,14 @@ export class BlockCluster implements System {
             .deceived()
             .map(({ host }) => host.name)
             .join(' '),
+      },
+      {
+        what: 'one MDS to lead',
+        isDone: () => this.#mds.leaders().length === 1,
+      },
+      {
+        what: 'everything asked for to be taken back',
+        isDone: () => this.#admin.isQuiet,
       },
       {
         what: 'all copysets to be whole',
@@ -439,6 +519,8 @@ export class BlockCluster implements System {
     const survey = this.#operator.survey
     if (survey === null) return 'no survey'
     if (survey.moving > 0) return `${survey.moving} operators`
+    const { active } = this.#mds.control
+    if (active > 0) return `${active} operators on record that nobody works on`
     const live = new Map<number, Life>()
     for (const [, life] of this.#alive()) live.set(life.server.identity.id, life)
     let count = 0

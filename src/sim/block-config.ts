@@ -133,10 +133,22 @@ function drawMds(random: Prng, replaced: Partial<MdsConfig> = {}): MdsConfig {
     movesPerChunkserverMax: 4,
     // One chunkserver is a whole server here, and most zones have one server.
     zoneGuardServersMin: 2,
-    awayPercentMax: 60,
+    awayPercentMax: random.pick([30, 60, 60]),
     operatorTimeoutMs: 8000,
     operatorRetryMs: 1000,
     orderTimeoutMs: 1000,
+    removeTimeoutMs: 4000,
+    leadTimeoutMs: random.pick([500, 3000]),
+    balanceIntervalMs: random.pick([600, 3000]),
+    leaderUpMinMs: random.pick([500, 5000]),
+    slowFloorMs: 5,
+    slowSeconds: 2,
+    slowRecoverMs: 1500,
+    slowDrainMs: random.pick([3000, 10_000_000]),
+    diskErrorsForgetMs: 3000,
+    leaderLeaseMs: random.pick([1000, 2500]),
+    leaderMarginMs: 60,
+    leaderKeepAliveMs: 300,
     ...replaced,
   })
 }

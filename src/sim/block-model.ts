@@ -49,6 +49,8 @@ export class VolumeModel {
   state: VolumeState = 'making'
   /** It may be ended for good at any time from now on: what is read of it means nothing. */
   mayGo = false
+  /** Somebody asked for its deletion and does not know what became of that. */
+  isDoubtful = false
   /** Nobody opens it: it is about to be deleted. */
   resting = false
   readonly handles: Handle[] = []

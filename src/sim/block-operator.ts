@@ -112,7 +112,7 @@ export class BlockOperator {
     const { copysets, servers } = this.#options
     await this.#until(async () => {
       const { chunkservers } = await client.ask(LIST_CHUNKSERVERS, {}, true)
-      return chunkservers.filter(({ state }) => state === 'online').length === servers
+      return chunkservers.filter(({ state }) => state === 'online').length >= servers
     })
     await client.ask(CREATE_POOL, { name: 'default', replicas: REPLICAS, copysets }, false)
     await this.#until(async () => {
@@ -170,6 +170,8 @@ export class BlockOperator {
     if (expires) volume.mayGo = true
     const deleted = await attempt(client.volumes.delete(volume.name))
     if (deleted !== null) volume.state = 'trash'
+    // It may still wait for an MDS that was stopped.
+    else if (volume.state === 'live') volume.mayGo = volume.isDoubtful = true
     volume.resting = false
     await this.#refresh(client)
   }
@@ -203,9 +205,11 @@ export class BlockOperator {
       const isMine = (info: VolumeInfo): boolean => info.id === volume.id
       if (live.some(isMine)) {
         volume.state = 'live'
-        volume.mayGo = false
-      } else if (deleted.some(isMine)) volume.state = 'trash'
-      else volume.state = 'gone'
+        volume.mayGo = volume.isDoubtful
+        continue
+      }
+      volume.isDoubtful = false
+      volume.state = deleted.some(isMine) ? 'trash' : 'gone'
     }
     return true
   }

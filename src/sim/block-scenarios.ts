@@ -29,7 +29,7 @@ export interface BlockScenariosOptions {
   readonly clients: BlockClients
   readonly servers: readonly SimHost[]
   readonly clientHosts: readonly SimHost[]
-  readonly mdsHost: SimHost
+  readonly mdsHosts: readonly SimHost[]
   /** Of living chunkservers. */
   readonly replicas: () => Iterable<Found>
 }
@@ -79,12 +79,12 @@ export class BlockScenarios {
   // --- a fence that the next leader has not applied yet
 
   async #fenceNotApplied(): Promise<void> {
-    const { clients, clientHosts, mdsHost, world } = this.#options
+    const { clients, clientHosts, mdsHosts, world } = this.#options
     const old = this.#someWriter()
     if (old === null) return
     const taker = this.#random.pick(clientHosts.filter((host) => host !== old.host))
     // It is to hear of its successor from chunkservers only.
-    this.#cutBoth(old.host, [mdsHost])
+    this.#cutBoth(old.host, mdsHosts)
     clients.spare(old)
     this.#undos.push(() => clients.spare(null))
     clients.takeOver(old.of, taker)

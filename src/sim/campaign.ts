@@ -6,7 +6,6 @@ import type { Crc32c } from '../base/crc32c.ts'
 import { BlockCluster } from './block-cluster.ts'
 import { blockCanaryOf, canaryOf } from './canaries.ts'
 import { SimCluster } from './cluster.ts'
-import type { FaultKind } from './faults.ts'
 import { checkerOf, describeResult, type RunOptions, runSeed } from './run.ts'
 import type { Checker } from './verdict.ts'
 
@@ -28,7 +27,7 @@ export interface SeedOutcome {
   readonly events: number
   readonly virtualMs: number
   readonly operations: number
-  readonly struck: readonly (readonly [FaultKind, number])[]
+  readonly struck: readonly (readonly [string, number])[]
   /** Some register's history could not be judged in bounded memory. */
   readonly undecided: boolean
   /** Who found it wrong; null for a clean run. */

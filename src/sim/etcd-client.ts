@@ -63,7 +63,7 @@ export class SimEtcdClient implements MetaStore {
   ): Promise<number | null> {
     const committed = this.#ask('etcd commit', () => {
       checkCommit(conditions, changes)
-      return () => this.#etcd.records.land(conditions, changes)
+      return () => this.#etcd.land(this.#host, conditions, changes)
     })
     const done = (): void => void this.#commits.delete(committed)
     this.#commits.add(committed)

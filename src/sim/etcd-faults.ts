@@ -42,6 +42,8 @@ export interface EtcdNemesisOptions {
   /** Mean time between two faults. */
   readonly gapMs: number
   readonly driftPpmMax: number
+  /** No fault lasts longer. */
+  readonly longestMs?: number
 }
 
 const MS = 1000
@@ -57,6 +59,7 @@ export class EtcdNemesis {
   }
 
   start(): void {
+    if (this.#options.kinds.length === 0) return
     this.#isActive = true
     this.#next()
   }
@@ -86,12 +89,16 @@ export class EtcdNemesis {
   }
 
   #for(minMs: number, maxMs: number, undo: () => void): void {
-    const { world, random } = this.#options
+    const { world, random, longestMs = maxMs } = this.#options
     const end = (): void => {
       if (this.#undos.delete(end)) undo()
     }
     this.#undos.add(end)
-    world.after(random.between(minMs, maxMs) * MS, 'etcd nemesis ends', end)
+    world.after(
+      random.between(minMs, Math.max(minMs, Math.min(maxMs, longestMs))) * MS,
+      'etcd nemesis ends',
+      end,
+    )
   }
 
   #strike(kind: EtcdFaultKind): void {

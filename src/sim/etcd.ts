@@ -6,7 +6,13 @@
 
 import { LemnisError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
-import type { MetaChanged, MetaLease, MetaStore } from '../env/metastore.ts'
+import type {
+  MetaChange,
+  MetaChanged,
+  MetaCondition,
+  MetaLease,
+  MetaStore,
+} from '../env/metastore.ts'
 import { SimEtcdClient } from './etcd-client.ts'
 import type { SimEvent } from './event-queue.ts'
 import type { SimHost } from './host.ts'
@@ -47,6 +53,8 @@ export class SimEtcd {
     lateChance: 0,
     watchLagMaxMs: 5,
   }
+  /** Called when a commit that a host had asked for has taken effect; may not throw. */
+  onCommitted: ((by: SimHost) => void) | null = null
   readonly #cut = new Set<string>()
   readonly #clients = new Set<SimEtcdClient>()
   readonly #leases = new Map<string, { readonly lease: MetaLease; end: SimEvent | null }>()
@@ -151,6 +159,16 @@ export class SimEtcd {
   /** What was changed after `revision`, which is not compacted away. */
   since(revision: number): readonly PastChange[] {
     return this.#past.filter((one) => one.revision > revision)
+  }
+
+  land(
+    by: SimHost,
+    conditions: readonly MetaCondition[],
+    changes: readonly MetaChange[],
+  ): number | null {
+    const revision = this.records.land(conditions, changes)
+    if (revision !== null) this.onCommitted?.(by)
+    return revision
   }
 
   grantLease(ttlMs: number): MetaLease {

@@ -1,6 +1,7 @@
-// Owns the simulated metadata store that one host has alone (the one of several: etcd.ts): what is durable outlives its processes, as a file of a
-// disk does. A commit lands after a latency; one under way when the process dies has landed or not, by
-// the seed, and none lands after a later one was lost. Failures are switched on by tests and fault plans.
+// Owns the simulated metadata store that one host has alone (the one of several: etcd.ts): what is
+// durable outlives its processes, as a file of a disk does. A commit lands after a latency; one under way
+// when the process dies has landed or not, by the seed, and none lands after a later one was lost.
+// Failures are switched on by tests and fault plans.
 
 import { assert } from '../base/assert.ts'
 import { asLemnisError, LemnisError } from '../base/errors.ts'

@@ -29,6 +29,8 @@ export interface System {
   readonly victimCountMax: number
   readonly driftPpmMax: number
   start(): void
+  /** Faults begin: its own ones too, where it has any. */
+  disturb?(): void
   /** Everything is healed: from now on what faults have destroyed is rebuilt by the system's own means. */
   repair(): void
   /** Everything that it needs has been set up, and faults may begin. */
@@ -37,6 +39,8 @@ export interface System {
   observe(host?: string): Iterable<ObservedReplica>
   /** The register was taken away on purpose, and nobody can read it any more. */
   isGone?(key: string): boolean
+  /** What else has happened, by name. */
+  counts?(): ReadonlyMap<string, number>
   /** What must come true, one after the other, when all is healed and clients are still. */
   lastSteps?(): readonly LastStep[]
 }
@@ -83,7 +87,7 @@ export interface RunResult {
   readonly operations: number
   readonly done: number
   /** How often each kind of fault struck. */
-  readonly struck: ReadonlyMap<FaultKind, number>
+  readonly struck: ReadonlyMap<string, number>
   readonly plan: string
   /** A register whose history was too tangled to judge in bounded memory. */
   readonly undecided: string | null
@@ -160,6 +164,7 @@ class Run {
       return this.#system.isUp() && this.#workload.doneCount > 0
     })
     this.#nemesis.start()
+    this.#system.disturb?.()
     const faultUs = (this.#options.faultMs ?? FAULT_MS) * MS
     await this.#world.run({ untilUs: this.#world.nowUs + faultUs })
     this.#nemesis.heal()
@@ -189,7 +194,7 @@ class Run {
       virtualMs: Math.floor(this.#world.nowUs / MS),
       operations: this.#workload.startedCount,
       done: this.#workload.doneCount,
-      struck: this.#nemesis.counts,
+      struck: new Map([...this.#nemesis.counts, ...(this.#system.counts?.() ?? [])]),
       plan: this.#plan,
       undecided: this.#undecided,
       failure,

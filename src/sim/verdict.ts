@@ -16,6 +16,8 @@ export type Checker =
   | 'errors'
   /** One MDS leads at a time, and writes of earlier ones are refused. */
   | 'leaders'
+  /** Operators end once and are not forgotten, and none begins where none may. */
+  | 'operators'
   | 'assertion'
   | 'exception'
 

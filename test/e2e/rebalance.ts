@@ -3,7 +3,7 @@
 // is well again, while fio reads and writes all the time. Prints tables and times of each.
 // Usage: node dist/test/e2e/rebalance.js [--short]      Ends with 3 where fio is missing.
 
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -40,6 +40,8 @@ const QUIET_MS = values.short ? 5000 : 20_000
 const LIMIT_MS = 300_000
 /** Leaders of a slow disk are gone: it takes five seconds that stand out to call it slow. */
 const RELIEF_LIMIT_MS = 30_000
+/** The default in the whole form: rebuilding begins no faster than in a real cluster. */
+const SCHEDULE_MS = values.short ? 1000 : 5000
 const OFFLINE_MS = 8000
 const TIMES_SLOWER_MAX = 2
 
@@ -53,6 +55,7 @@ const cluster = await RoleCluster.start({
     `mds.offlineMs=${OFFLINE_MS}ms`,
     'mds.balanceIntervalMs=1s',
     'mds.leaderUpMinMs=5s',
+    `mds.scheduleIntervalMs=${SCHEDULE_MS}ms`,
     `mds.slowRecoverMs=${SOUND_MS}ms`,
   ],
   wordsOf: (n) => (ON_SERVER.includes(n) ? ['--server', SERVER] : []),
@@ -60,13 +63,30 @@ const cluster = await RoleCluster.start({
 })
 let load: FioLoad | null = null
 /** What was done from when to when, by the wall clock. */
-const phases: { readonly what: string; readonly fromMs: number; readonly toMs: number }[] = []
+interface Phase {
+  readonly what: string
+  readonly fromMs: number
+  readonly toMs: number
+  /** Share of the whole machine's processors that was in use. */
+  readonly busy: number
+}
+const phases: Phase[] = []
 
 async function phase<T>(what: string, work: () => Promise<T>): Promise<T> {
   const fromMs = Date.now()
+  const before = processorTicks()
   const result = await work()
-  phases.push({ what, fromMs, toMs: Date.now() })
+  const after = processorTicks()
+  const busy = 1 - (after.idle - before.idle) / Math.max(1, after.all - before.all)
+  phases.push({ what, fromMs, toMs: Date.now(), busy })
   return result
+}
+
+/** First line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal (proc(5)). */
+function processorTicks(): { readonly all: number; readonly idle: number } {
+  const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n')
+  const ticks = line.split(/\s+/).slice(1, 9).map(Number)
+  return { all: ticks.reduce((sum, one) => sum + one, 0), idle: (ticks[3] ?? 0) + (ticks[4] ?? 0) }
 }
 
 async function evenness(): Promise<Evenness> {
@@ -226,10 +246,11 @@ function report(fio: FioLoad): void {
   say(`fio over NBD, random reads and writes of 4 KiB, ${IOPS} a second wished:`)
   const row = (cells: readonly string[]): string =>
     cells.map((cell, i) => (i === 0 ? cell.padEnd(38) : cell.padStart(10))).join('')
-  say(`  ${row(['', 'lasted', 'IOPS', 'p50 ms', 'p99 ms', 'max ms'])}`)
-  for (const { what, fromMs, toMs } of phases) {
+  say(`  ${row(['', 'lasted', 'IOPS', 'p50 ms', 'p99 ms', 'max ms', 'CPU busy'])}`)
+  for (const { what, fromMs, toMs, busy } of phases) {
     const { iops, p50Ms, p99Ms, maxMs } = fio.stretch(fromMs, toMs)
     const figures = [iops.toFixed(0), p50Ms.toFixed(1), p99Ms.toFixed(1), maxMs.toFixed(0)]
+    figures.push(`${(busy * 100).toFixed(0)} %`)
     say(`  ${row([what, seconds(toMs - fromMs), ...figures])}`)
   }
   const p99 = (what: string): number => {
