@@ -9,7 +9,7 @@ import type { ChunkserverRecord, CopysetRecord } from '../format/records/topolog
 import { Pairs } from '../placement/pairs.ts'
 import type { ClusterViews } from './cluster-view.ts'
 import type { Reports } from './reports.ts'
-import { chunkserverOf, type Topology } from './topology.ts'
+import { chunkserverOf, type Topology } from './topology/topology.ts'
 
 /** Copysets in one answer: some 500 bytes each must fit a frame's body. */
 const COPYSETS_PAGE = 1500

@@ -11,7 +11,7 @@ import {
   quorumOf,
 } from '../placement/view.ts'
 import type { LeaderReport, Reports } from './reports.ts'
-import { chunkserverOf, type Topology } from './topology.ts'
+import { chunkserverOf, type Topology } from './topology/topology.ts'
 
 export type CopysetHealth = 'ok' | 'degraded' | 'broken' | 'moving' | 'unknown'
 

@@ -7,8 +7,8 @@ import {
   makeConfig,
   type Relation,
 } from '../base/config.ts'
-import { ELECTION_CONFIG, ELECTION_RELATIONS } from './election-config.ts'
-import { VOLUME_CONFIG, VOLUME_RELATIONS } from './volumes-config.ts'
+import { ELECTION_CONFIG, ELECTION_RELATIONS } from './leading/election-config.ts'
+import { VOLUME_CONFIG, VOLUME_RELATIONS } from './volumes/config.ts'
 
 export const MDS_CONFIG = {
   ...VOLUME_CONFIG,

@@ -8,10 +8,10 @@ import type { ReplyOf } from '../format/control/call.ts'
 import type { HEARTBEAT, ReplicaReport } from '../format/control/chunkserver.ts'
 import type { ChunkserverRecord, CopysetRecord } from '../format/records/topology.ts'
 import type { Observer } from '../observe/observe.ts'
-import type { Operators } from './operators.ts'
-import type { Orders } from './orders.ts'
+import type { Operators } from './operators/operators.ts'
+import type { Orders } from './operators/orders.ts'
 import type { Heartbeat, Reports } from './reports.ts'
-import { chunkserverOf, type Draft, type Topology } from './topology.ts'
+import { chunkserverOf, type Draft, type Topology } from './topology/topology.ts'
 
 export type HeartbeatReply = ReplyOf<typeof HEARTBEAT>
 

@@ -7,7 +7,7 @@ import type { Observer } from '../observe/observe.ts'
 import type { RpcConfig } from '../rpc/config.ts'
 import type { MdsBugs } from './bugs.ts'
 import type { Ledger } from './state.ts'
-import type { VolumeConfig } from './volumes-config.ts'
+import type { VolumeConfig } from './volumes/config.ts'
 
 export interface GroupMember {
   readonly chunkserver: number

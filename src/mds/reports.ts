@@ -8,7 +8,7 @@ import type { HEARTBEAT, ReplicaReport } from '../format/control/chunkserver.ts'
 import type { CopysetRecord } from '../format/records/topology.ts'
 import type { Presence } from '../placement/view.ts'
 import { quorumOf } from '../placement/view.ts'
-import { chunkserverOf } from './topology.ts'
+import { chunkserverOf } from './topology/topology.ts'
 
 export type Heartbeat = RequestOf<typeof HEARTBEAT>
 

@@ -8,7 +8,7 @@ import { SimHost } from '../sim/host.ts'
 import { SimMetaDisk, type SimMetaStore } from '../sim/metastore.ts'
 import { SimNetwork } from '../sim/network.ts'
 import { World } from '../sim/world.ts'
-import { Mirror } from './mirror.ts'
+import { Mirror } from './leading/mirror.ts'
 import { Ledger, type Write } from './state.ts'
 
 interface Rig {

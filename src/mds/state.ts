@@ -11,7 +11,7 @@ import { OwnerRecord, RECORDS_FORMAT } from '../format/records/owner.ts'
 import { decodeRecord, encodeRecord } from '../format/records/record.ts'
 import type { Observer } from '../observe/observe.ts'
 import { type MdsBugs, NO_MDS_BUGS } from './bugs.ts'
-import type { Mirror } from './mirror.ts'
+import type { Mirror } from './leading/mirror.ts'
 
 /** What a mutation wants written, and what it does to memory once that is durable. */
 export interface Write<T> {

@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { mdsConfig } from '../../mds/config.ts'
-import { MdsServer } from '../../mds/mds-server.ts'
+import { MdsServer } from '../../mds/leading/mds-server.ts'
 import { nodeEnv } from '../../platform/env.ts'
 import { type EtcdConfig, etcdConfig } from '../../platform/etcd-config.ts'
 import type { EtcdStore } from '../../platform/etcd-store.ts'

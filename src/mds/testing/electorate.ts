@@ -10,8 +10,8 @@ import { SimHost } from '../../sim/host.ts'
 import { LeaderChecker } from '../../sim/leaders.ts'
 import { SimNetwork } from '../../sim/network.ts'
 import { World } from '../../sim/world.ts'
-import { Election, type Leadership } from '../election.ts'
-import type { ElectionConfig } from '../election-config.ts'
+import { Election, type Leadership } from '../leading/election.ts'
+import type { ElectionConfig } from '../leading/election-config.ts'
 
 export const ELECTORATE_CONFIG: ElectionConfig = {
   leaderLeaseMs: 5000,

@@ -19,7 +19,7 @@ import { SimHost } from '../../sim/host.ts'
 import { SimNetwork } from '../../sim/network.ts'
 import { World } from '../../sim/world.ts'
 import { mdsConfig } from '../config.ts'
-import { MdsServer } from '../mds-server.ts'
+import { MdsServer } from '../leading/mds-server.ts'
 import { Reigns } from './reigns.ts'
 
 const PROBE_PAUSE_MS = 20

@@ -1,0 +1,401 @@
+// Owns the life of operators: each is durable before anybody is told of it, is handed to its
+// copyset's leader, and ends once, with the record of its end in the same commit. One operator a
+// copyset; a more urgent one takes the place of one that has not begun. Another MDS goes on with
+// what it finds: nothing that matters is in memory only.
+// What to begin is decided elsewhere (placement/, scheduler.ts).
+
+import type { Env } from '../../env/env.ts'
+import { META_CHANGES_MAX } from '../../env/metastore.ts'
+import type { ReplicaReport } from '../../format/control/chunkserver.ts'
+import type {
+  CopysetRecord,
+  EndedOperatorRecord,
+  OperatorRecord,
+} from '../../format/records/topology.ts'
+import type { Observer } from '../../observe/observe.ts'
+import type { PlannedOperator, Priority } from '../../placement/operator.ts'
+import { isGone } from '../../placement/view.ts'
+import type { MdsBugs } from '../bugs.ts'
+import type { ClusterViews } from '../cluster-view.ts'
+import type { MdsConfig } from '../config.ts'
+import type { Reports } from '../reports.ts'
+import { chunkserverOf, type Draft, issueReplica, type Topology } from '../topology/topology.ts'
+import type { Courier } from './courier.ts'
+import type { Orders } from './orders.ts'
+import type { Progress } from './progress.ts'
+
+export interface OperatorsOptions {
+  readonly env: Env
+  readonly observer: Observer
+  readonly config: MdsConfig
+  readonly topology: Topology
+  readonly reports: Reports
+  readonly views: ClusterViews
+  readonly orders: Orders
+  readonly courier: Courier
+  readonly progress: Progress
+  readonly bugs?: MdsBugs
+}
+
+/** How an operator ends that did not reach its end. */
+export interface Ending {
+  readonly state: 'failed' | 'cancelled'
+  readonly reason: EndReason
+}
+
+export type EndReason =
+  | 'timeout'
+  | 'target-gone'
+  | 'target-unfit'
+  | 'source-back'
+  | 'source-left'
+  | 'not-wanted'
+  | 'replaced'
+  | 'guard'
+  | 'maintenance'
+  | 'asked'
+
+const RANKS: Readonly<Record<Priority, number>> = { low: 0, normal: 1, high: 2 }
+/** Operators begun in one commit: each changes two records of its own and ends at most one. */
+const BEGIN_MAX = Math.min(256, Math.floor(META_CHANGES_MAX / 4))
+
+export class Operators {
+  readonly #options: OperatorsOptions
+  /** When an operator is given up, by this MDS's clock. */
+  readonly #deadlines = new Map<number, number>()
+  /** Copysets left alone after an operator was given up, and until when. */
+  readonly #heldUntilMs = new Map<number, number>()
+
+  constructor(options: OperatorsOptions) {
+    this.#options = options
+  }
+
+  /** Numbers those that were decided before operators had ids. */
+  async adopt(): Promise<void> {
+    const { topology } = this.#options
+    const unnumbered = [...topology.operators.values()].filter(({ id }) => id === 0)
+    if (unnumbered.length === 0) return
+    await topology.ledger.change(() => {
+      const draft = topology.draft()
+      for (const operator of unnumbered) draft.putOperator({ ...operator, id: nextId(draft) })
+      return draft.write(() => {})
+    })
+  }
+
+  /** Its copyset is to be left alone for now. */
+  isHeld(copyset: number): boolean {
+    const untilMs = this.#heldUntilMs.get(copyset)
+    if (untilMs === undefined) return false
+    if (this.#options.env.clock.monotonicMs() < untilMs) return true
+    this.#heldUntilMs.delete(copyset)
+    return false
+  }
+
+  /** Its leader works on it, or the new replica is a member in some way. Unknown counts as yes. */
+  hasBegun({ copyset: id, to, kind }: OperatorRecord): boolean {
+    const { topology, reports } = this.#options
+    const copyset = topology.copysets.get(id)
+    const leader = copyset === undefined ? null : reports.leaderOf(copyset)
+    if (leader === null) return true
+    if (kind === 'lead') return false
+    const { changing, voters, learners } = leader.report
+    if (changing !== undefined) return true
+    return to !== undefined && (voters.includes(to) || learners.includes(to))
+  }
+
+  // --- beginning
+
+  /**
+   * Records what is still possible of a plan that was made when the copysets were as `seen`, and hands it
+   * out: nothing once `mayBegin` says no, which is asked when its turn to be written has come. Says how
+   * many.
+   */
+  async beginAll(
+    plan: readonly PlannedOperator[],
+    seen: ReadonlyMap<number, CopysetRecord>,
+    mayBegin: () => boolean,
+  ): Promise<number> {
+    const { topology } = this.#options
+    let begun = 0
+    for (let first = 0; first < plan.length; first += BEGIN_MAX) {
+      const part = plan.slice(first, first + BEGIN_MAX)
+      const records = await topology.ledger.change(() => {
+        const draft = topology.draft()
+        const made = new Map<number, OperatorRecord>()
+        for (const planned of mayBegin() ? part : []) {
+          const { copyset } = planned
+          // What has changed while this waited for its turn is planned anew.
+          const isAsPlanned = topology.copysets.get(copyset) === seen.get(copyset)
+          const record = isAsPlanned && !made.has(copyset) ? this.#draft(draft, planned) : null
+          if (record !== null) made.set(copyset, record)
+        }
+        return draft.write(() => [...made.values()])
+      })
+      for (const record of records) this.#handOut(record)
+      begun += records.length
+    }
+    return begun
+  }
+
+  #draft(draft: Draft, planned: PlannedOperator): OperatorRecord | null {
+    const { env, topology, observer } = this.#options
+    const copyset = topology.copysets.get(planned.copyset)
+    if (copyset === undefined || !this.#makesRoom(draft, planned)) return null
+    const { kind, why, priority } = planned
+    const voterOn = (chunkserver: number): number | undefined =>
+      copyset.voters.find((voter) => chunkserverOf(voter) === chunkserver)
+    const common = {
+      copyset: copyset.id,
+      why,
+      epoch: copyset.epoch,
+      sinceMs: env.clock.wallMs(),
+      id: 0,
+      kind,
+      priority,
+      limitMs: this.#limitOf(kind),
+    }
+    const from = kind === 'add' ? undefined : voterOn(planned.from)
+    if (kind !== 'add' && from === undefined) return null
+    let to = kind === 'lead' ? voterOn(planned.to) : undefined
+    if (kind === 'lead' && to === undefined) return null
+    if (kind === 'move' || kind === 'add') {
+      if (kind === 'add' && voterOn(planned.to) !== undefined) return null
+      const made = issueReplica(copyset, planned.to)
+      to = made.replica
+      draft.putCopyset({ ...copyset, issued: made.issued })
+    }
+    const ends = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) }
+    const record: OperatorRecord = { ...common, ...ends, id: nextId(draft) }
+    draft.putOperator(record)
+    draft.after(() => {
+      const deadlineMs = env.clock.monotonicMs() + record.limitMs
+      this.#deadlines.set(record.id, deadlineMs)
+      observer.counter('mds_operators_begun_total', why).add(1)
+      this.#say('mds_operator_begun', record)
+    })
+    return record
+  }
+
+  /** True when the copyset has no operator, or one that this takes the place of. */
+  #makesRoom(draft: Draft, { copyset, priority }: PlannedOperator): boolean {
+    const before = this.#options.topology.operators.get(copyset)
+    if (before === undefined) return true
+    if (RANKS[before.priority] >= RANKS[priority] || this.hasBegun(before)) return false
+    this.#draftEnd(draft, before, { state: 'cancelled', reason: 'replaced' })
+    return true
+  }
+
+  #limitOf(kind: PlannedOperator['kind']): number {
+    const { operatorTimeoutMs, removeTimeoutMs, leadTimeoutMs } = this.#options.config
+    switch (kind) {
+      case 'move':
+      case 'add':
+        return operatorTimeoutMs
+      case 'remove':
+        return removeTimeoutMs
+      case 'lead':
+        return leadTimeoutMs
+    }
+  }
+
+  #handOut({ copyset: id }: OperatorRecord): void {
+    const { topology, orders, courier, reports } = this.#options
+    const copyset = topology.copysets.get(id)
+    if (copyset === undefined) return
+    const order = orders.ofLeader(copyset)
+    const leader = reports.leaderOf(copyset)
+    if (order !== null && leader !== null) courier.give(leader.chunkserver, order)
+  }
+
+  // --- following
+
+  /** Gives up what takes too long or has lost its sense; `halt` gives up all that has not begun. */
+  async follow(halt: 'guard' | 'maintenance' | null): Promise<void> {
+    const { topology } = this.#options
+    const endings = new Map<OperatorRecord, Ending>()
+    for (const operator of topology.operators.values()) {
+      const ending = this.#endingOf(operator, halt)
+      if (ending !== null) endings.set(operator, ending)
+    }
+    if (endings.size > 0) await this.#endAll(endings)
+    if (this.#deadlines.size <= topology.operators.size) return
+    const live = new Set(Array.from(topology.operators.values(), ({ id }) => id))
+    for (const id of this.#deadlines.keys()) if (!live.has(id)) this.#deadlines.delete(id)
+  }
+
+  async #endAll(endings: ReadonlyMap<OperatorRecord, Ending>): Promise<void> {
+    const { topology } = this.#options
+    await topology.ledger.change(() => {
+      const draft = topology.draft()
+      for (const [operator, ending] of endings) {
+        if (topology.operators.get(operator.copyset) !== operator) continue
+        this.#draftEnd(draft, operator, ending)
+      }
+      return draft.write(() => {})
+    })
+  }
+
+  #endingOf(operator: OperatorRecord, halt: 'guard' | 'maintenance' | null): Ending | null {
+    const { env, topology, views } = this.#options
+    if (env.clock.monotonicMs() >= this.#deadlineOf(operator)) return failed('timeout')
+    const { from, to, kind } = operator
+    const copyset = topology.copysets.get(operator.copyset)
+    const isMember = (replica: number | undefined): boolean =>
+      replica === undefined || copyset?.voters.includes(replica) === true
+    if (copyset === undefined || !isMember(from)) return cancelled('source-left')
+    if (kind === 'lead' && !isMember(to)) return cancelled('not-wanted')
+    const target = to === undefined ? null : views.chunkserver(chunkserverOf(to))
+    if (target === undefined || (target !== null && isGone(target))) return failed('target-gone')
+    if (this.hasBegun(operator)) return null
+    if (halt !== null) return cancelled(halt)
+    if (operator.priority !== 'high' && this.#isHurt(copyset)) return cancelled('replaced')
+    // A damaged replica is made anew where it is, whatever becomes of its chunkserver.
+    if (operator.why === 'damaged') return null
+    const isUnfit = target?.isDraining === true || target?.isSlow === true
+    if (isUnfit) return cancelled('target-unfit')
+    return this.#isStillWanted(operator, copyset) ? null : cancelled(notWanted(operator))
+  }
+
+  /** It must be mended before anything else. */
+  #isHurt(copyset: CopysetRecord): boolean {
+    const { views, reports } = this.#options
+    return copyset.voters.some((voter) => {
+      const chunkserver = views.chunkserver(chunkserverOf(voter))
+      const isThere = chunkserver !== undefined && !isGone(chunkserver)
+      return !isThere || reports.isDamaged(copyset.id, voter)
+    })
+  }
+
+  /** The reason for an operator that has not begun still stands. */
+  #isStillWanted({ from, to, why, kind }: OperatorRecord, copyset: CopysetRecord): boolean {
+    const { views, reports, topology } = this.#options
+    if (kind === 'lead') {
+      const leader = reports.leaderOf(copyset)?.report.replica
+      if (leader !== from && leader !== to) return false
+    }
+    const source = from === undefined ? undefined : views.chunkserver(chunkserverOf(from))
+    const replicas = topology.pools.get(copyset.pool)?.replicas
+    switch (why) {
+      case 'offline':
+      case 'disk-lost':
+        return source === undefined || source.presence !== 'online' || source.isLost
+      case 'drain':
+        return source?.isDraining === true
+      case 'slow':
+        return source?.isSlow === true || source?.isDraining === true
+      case 'too-few':
+        return replicas !== undefined && copyset.voters.length < replicas
+      case 'too-many':
+        return replicas !== undefined && copyset.voters.length > replicas
+      default:
+        return true
+    }
+  }
+
+  /** What is left of its time by the record, half of it at least: another host has another date. */
+  #deadlineOf({ id, sinceMs, limitMs }: OperatorRecord): number {
+    const { env } = this.#options
+    let deadlineMs = this.#deadlines.get(id)
+    if (deadlineMs === undefined) {
+      const leftMs = limitMs - Math.max(0, env.clock.wallMs() - sinceMs)
+      deadlineMs = env.clock.monotonicMs() + Math.max(leftMs, limitMs / 2)
+      this.#deadlines.set(id, deadlineMs)
+    }
+    return deadlineMs
+  }
+
+  // --- ending
+
+  /** Adds the end of the copyset's operator to `draft`, if `copyset`, as it is now, has what it wanted. */
+  noteMembers(draft: Draft, { id, voters }: CopysetRecord): void {
+    const operator = this.#options.topology.operators.get(id)
+    if (operator === undefined || operator.kind === 'lead') return
+    const { from, to } = operator
+    const hasCome = to === undefined || voters.includes(to)
+    const hasGone = from === undefined || !voters.includes(from)
+    if (hasCome && hasGone) this.#draftEnd(draft, operator, null)
+  }
+
+  /** The same for one that was to lead and says that it does. */
+  noteLeader(draft: Draft, copyset: CopysetRecord, report: ReplicaReport): void {
+    const operator = this.#options.topology.operators.get(copyset.id)
+    if (operator?.kind !== 'lead' || operator.to !== report.replica) return
+    if (this.#options.reports.leaderOf(copyset)?.report !== report) return
+    this.#draftEnd(draft, operator, null)
+  }
+
+  /** Gives one up because somebody asked for it; false when it has ended meanwhile. */
+  async cancel(operator: OperatorRecord, reason: EndReason = 'asked'): Promise<boolean> {
+    const { topology } = this.#options
+    await this.#endAll(new Map([[operator, cancelled(reason)]]))
+    const ended = topology.endedOperator(operator.id)
+    return ended?.state === 'cancelled'
+  }
+
+  #draftEnd(draft: Draft, operator: OperatorRecord, ending: Ending | null): void {
+    const { env, config, observer } = this.#options
+    const ended: EndedOperatorRecord = {
+      ...operator,
+      state: ending?.state ?? 'finished',
+      endedMs: env.clock.wallMs(),
+      ...(ending === null ? {} : { error: ending.reason }),
+    }
+    if (this.#options.bugs?.has('operators-vanish') === true && ending !== null) {
+      draft.removeOperator(operator.copyset)
+    } else draft.endOperator(ended)
+    draft.after(() => {
+      observer.counter('mds_operators_ended_total', ended.state).add(1)
+      if (ending === null) return this.#finished(operator)
+      const { reason } = ending
+      const heldUntilMs = env.clock.monotonicMs() + config.operatorRetryMs
+      if (reason === 'timeout' || reason === 'asked') {
+        this.#heldUntilMs.set(operator.copyset, heldUntilMs)
+      }
+      observer.emit('mds_operator_dropped', { ...fieldsOf(operator), reason })
+    })
+  }
+
+  #finished(operator: OperatorRecord): void {
+    const { kind } = operator
+    if (kind === 'move' || kind === 'add') this.#options.progress.finished()
+    this.#say('mds_operator_finished', operator)
+  }
+
+  #say(event: 'mds_operator_begun' | 'mds_operator_finished', operator: OperatorRecord): void {
+    this.#options.observer.emit(event, { ...fieldsOf(operator), why: operator.why })
+  }
+}
+
+function nextId(draft: Draft): number {
+  const id = draft.cluster.nextOperator ?? 1
+  draft.patchCluster({ nextOperator: id + 1 })
+  return id
+}
+
+function fieldsOf({
+  id,
+  copyset,
+  kind,
+  from,
+  to,
+}: OperatorRecord): Record<string, number | string> {
+  return {
+    id,
+    kind,
+    group: copyset,
+    from: from === undefined ? 0 : chunkserverOf(from),
+    to: to === undefined ? 0 : chunkserverOf(to),
+  }
+}
+
+function failed(reason: EndReason): Ending {
+  return { state: 'failed', reason }
+}
+
+function cancelled(reason: EndReason): Ending {
+  return { state: 'cancelled', reason }
+}
+
+function notWanted({ why }: OperatorRecord): EndReason {
+  return why === 'offline' || why === 'disk-lost' ? 'source-back' : 'not-wanted'
+}
