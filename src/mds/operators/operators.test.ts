@@ -186,6 +186,27 @@ describe('operators', () => {
     expect(ended.state).toBe('cancelled')
     expect(['replaced', 'target-gone', 'not-wanted']).toContain(ended.error)
   })
+
+  it('that would make a damaged replica lead make room for its rebuild, urgent as they are', async () => {
+    const fleet = new Fleet(1, { diskErrorsMax: 5 })
+    await fleet.serving(3, 1, 4)
+    for (const chunkserver of fleet.chunkservers) chunkserver.refusesLead = true
+    first(fleet).badBlocks = 5
+    await fleet.until('an operator', () => fleet.eventsOf('mds_operator_begun').length > 0)
+    const lead = must((await operators(fleet, 'active'))[0], 'an operator')
+    expect(lead).toMatchObject({ kind: 'lead', why: 'slow', priority: 'high', state: 'ordered' })
+    const target = must(
+      fleet.chunkservers.find(({ id }) => id === lead.to),
+      'its chunkserver',
+    )
+    const held = must(target.disk.replicas.get(lead.copyset), 'a replica')
+    held.damage = 'CORRUPT: bytes failed their checksum'
+    await fleet.run(5000)
+    const ended = await fleet.ask(SHOW_OPERATOR, { id: lead.id })
+    expect(ended).toMatchObject({ state: 'cancelled', error: 'target-unfit' })
+    const rebuilt = must(target.disk.replicas.get(lead.copyset), 'a replica')
+    expect(rebuilt).toMatchObject({ replica: held.replica + 1, damage: undefined })
+  })
 })
 
 describe('leaders', () => {

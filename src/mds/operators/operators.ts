@@ -247,6 +247,7 @@ export class Operators {
     const target = to === undefined ? null : views.chunkserver(chunkserverOf(to))
     if (target === undefined || (target !== null && isGone(target))) return failed('target-gone')
     if (this.hasBegun(operator)) return null
+    if (kind === 'lead' && this.#isDamaged(copyset, to)) return cancelled('target-unfit')
     if (halt !== null) return cancelled(halt)
     if (operator.priority !== 'high' && this.#isHurt(copyset)) return cancelled('replaced')
     // A damaged replica is made anew where it is, whatever becomes of its chunkserver.
@@ -256,13 +257,18 @@ export class Operators {
     return this.#isStillWanted(operator, copyset) ? null : cancelled(notWanted(operator))
   }
 
+  /** It can't lead before it is made anew, which the operator would stand in the way of. */
+  #isDamaged({ id }: CopysetRecord, replica: number | undefined): boolean {
+    return replica !== undefined && this.#options.reports.isDamaged(id, replica)
+  }
+
   /** It must be mended before anything else. */
   #isHurt(copyset: CopysetRecord): boolean {
-    const { views, reports } = this.#options
+    const { views } = this.#options
     return copyset.voters.some((voter) => {
       const chunkserver = views.chunkserver(chunkserverOf(voter))
       const isThere = chunkserver !== undefined && !isGone(chunkserver)
-      return !isThere || reports.isDamaged(copyset.id, voter)
+      return !isThere || this.#isDamaged(copyset, voter)
     })
   }
 
