@@ -62,25 +62,38 @@ export async function searchSeeds(options: SearchOptions): Promise<boolean> {
   return failures === 0
 }
 
-/** Plants the bug and looks for a seed that catches it; true when one did within CANARY_SEEDS. */
-export async function huntCanary(
-  name: string,
-  system: SystemName,
-  workers: number,
-): Promise<boolean> {
-  let caught: SeedOutcome | null = null
+export interface Planted {
+  readonly name: string
+  readonly system: SystemName
+}
+
+/** Plants one bug after the other and looks for a seed that catches it; true when each was caught. */
+export async function huntCanaries(planted: readonly Planted[], workers: number): Promise<boolean> {
+  const caught = new Map<string, SeedOutcome>()
+  const running = new Map<string, number>()
   function* jobs(): Generator<SeedJob> {
-    for (let seed = 1; seed <= CANARY_SEEDS; seed++) yield { seed, system, canary: name }
-  }
-  const onResult = (_job: SeedJob, outcome: SeedOutcome): boolean => {
-    if (outcome.caughtBy !== null && outcome.seed < (caught?.seed ?? CANARY_SEEDS + 1)) {
-      caught = outcome
+    for (const { name, system } of planted) {
+      for (let seed = 1; seed <= CANARY_SEEDS && !caught.has(name); seed++) {
+        running.set(name, (running.get(name) ?? 0) + 1)
+        yield { seed, system, canary: name }
+      }
     }
-    return caught === null
+  }
+  const onResult = ({ canary, seed }: SeedJob, outcome: SeedOutcome): boolean => {
+    const name = canary ?? ''
+    const isFirst = seed < (caught.get(name)?.seed ?? Number.POSITIVE_INFINITY)
+    if (outcome.caughtBy !== null && isFirst) caught.set(name, outcome)
+    const left = (running.get(name) ?? 0) - 1
+    running.set(name, left)
+    const found = caught.get(name)
+    if (left === 0 && found !== undefined) {
+      console.log(`${name}: caught by ${found.caughtBy} at seed ${found.seed}`)
+    }
+    return true
   }
   await runPool({ program: WORKER, count: workers, jobs: jobs(), onResult })
-  const found = caught as SeedOutcome | null
-  if (found === null) console.log(`${name}: NOT caught within ${CANARY_SEEDS} seeds`)
-  else console.log(`${name}: caught by ${found.caughtBy} at seed ${found.seed}`)
-  return found !== null
+  const missed = planted.filter(({ name }) => !caught.has(name))
+  for (const { name } of missed) console.log(`${name}: NOT caught within ${CANARY_SEEDS} seeds`)
+  console.log(`${caught.size} of ${planted.length} planted bugs were caught`)
+  return missed.length === 0
 }

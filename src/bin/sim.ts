@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { nodeCrc32c } from '../platform/crc32c.ts'
 import { runJob, SYSTEMS, type SystemName } from '../sim/campaign.ts'
 import { allCanaries } from '../sim/canaries.ts'
-import { huntCanary, searchSeeds, systemOf } from './sim-search.ts'
+import { huntCanaries, searchSeeds, systemOf } from './sim-search.ts'
 
 function count(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('a whole number, please')
@@ -60,13 +60,11 @@ if (seed !== undefined) {
   console.log(options.hash === true ? outcome.hash : outcome.text)
   failed = outcome.caughtBy !== null
 } else if (options.canaries === true || canary !== null) {
-  failed = false
-  for (const planted of allCanaries()) {
+  const meant = allCanaries().filter((planted) => {
     const isMeant = canary === null || canary === planted.name
-    const isOfSystem = system === null || system === planted.system
-    if (!isMeant || !isOfSystem) continue
-    failed = !(await huntCanary(planted.name, planted.system, workers)) || failed
-  }
+    return isMeant && (system === null || system === planted.system)
+  })
+  failed = !(await huntCanaries(meant, workers))
 } else if (options.soak === true) {
   // Seeds that no earlier soak had: the time of its start, then one after the other.
   const from = Math.floor(Date.now() / 1000)

@@ -140,8 +140,10 @@ export class ClusterViews {
     if (sound + unknown < quorum) return { health: 'broken', lag: 0 }
     const leader = this.#reports.leaderOf(copyset)
     if (sound < quorum || leader === null) return { health: 'unknown', lag: 0 }
+    const operator = this.#topology.operators.get(copyset.id)
+    // A handover of its leadership changes nothing of what it holds.
     const isMoving =
-      this.#topology.operators.has(copyset.id) ||
+      (operator !== undefined && operator.kind !== 'lead') ||
       leader.report.epoch !== copyset.epoch ||
       leader.report.learners.length > 0
     if (isMoving) return { health: 'moving', lag: 0 }

@@ -6,9 +6,11 @@ import { LemnisError } from '../base/errors.ts'
 import { chunksOf } from '../chunkserver/chunk-machine.ts'
 import type { Replica } from '../copyset/replica.ts'
 import { hostOf } from '../copyset/replica-id.ts'
+import type { Field } from '../observe/observe.ts'
 import type { ReplicaId } from '../raft/types.ts'
 import type { ChunkRange } from './block-operator.ts'
 import type { ObservedReplica } from './checkers.ts'
+import type { SimHost } from './host.ts'
 import { Verdict } from './verdict.ts'
 
 /** Watches each change of members at its start. */
@@ -146,6 +148,21 @@ export class StateComparer {
       )
     }
     this.#compared++
+  }
+}
+
+/** Finds bad blocks where only good ones can be. */
+export class DamageChecker {
+  /** Copysets whose state was taken from a disk that lies: what was bad there is bad in the copy. */
+  readonly #spoilt = new Set<Field>()
+
+  /** An event of that host: what is wrong, or null. */
+  heard(host: SimHost, name: string, { group }: Readonly<Record<string, Field>>): Verdict | null {
+    if (group === undefined) return null
+    const isSent = name === 'copyset_state_sent' || name === 'copyset_state_not_sent'
+    if (isSent && host.diskLies) this.#spoilt.add(group)
+    if (name !== 'chunkstore_bad_blocks' || host.diskLies || this.#spoilt.has(group)) return null
+    return new Verdict('chunks', `${host.name}: bad blocks on a disk that keeps what it is given`)
   }
 }
 

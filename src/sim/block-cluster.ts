@@ -16,10 +16,16 @@ import { type Observer, SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
 import { rpcConfig } from '../rpc/config.ts'
 import { BlockAdmin } from './block-admin.ts'
-import { ChunkComparer, MembershipChecker, StateComparer, strayChunk } from './block-checkers.ts'
+import {
+  ChunkComparer,
+  DamageChecker,
+  MembershipChecker,
+  StateComparer,
+  strayChunk,
+} from './block-checkers.ts'
 import { BlockClients } from './block-clients.ts'
 import { type BlockConfig, type BlockConfigReplaced, drawBlockConfig } from './block-config.ts'
-import { BlockMds, type MdsMode } from './block-mds.ts'
+import { BlockMds } from './block-mds.ts'
 import { BlockModel } from './block-model.ts'
 import { BlockOperator } from './block-operator.ts'
 import { type BlockScenario, BlockScenarios } from './block-scenarios.ts'
@@ -41,10 +47,12 @@ export interface BlockClusterOptions {
   readonly bugs?: ReadonlySet<BlockBug>
   readonly faultKinds?: readonly FaultKind[]
   readonly config?: BlockConfigReplaced
-  /** Drawn by the seed without. */
-  readonly mds?: MdsMode
+  /** One is alone on its store, several elect one; drawn by the seed without. */
+  readonly mdsCount?: number
   /** Of the store that several MDS share, and of the MDS; drawn by the seed without. */
   readonly etcdFaults?: readonly EtcdFaultKind[]
+  /** Mean time between two of those; drawn by the seed without. */
+  readonly etcdGapMs?: number
   /** Longest commit of the store of one MDS. */
   readonly metaLatencyMaxMs?: number
   /** Led again and again, as long as there are faults. */
@@ -109,6 +117,7 @@ export class BlockCluster implements System {
   readonly #promises: ReadonlyMap<SimHost, LogPromises>
   readonly #membership: MembershipChecker
   readonly #comparer = new ChunkComparer()
+  readonly #damage = new DamageChecker()
   #operatorClient: LemnisClient | null = null
   #states: StateComparer | null = null
   #repairing = false
@@ -183,12 +192,14 @@ export class BlockCluster implements System {
   }
 
   #makeMds(options: BlockClusterOptions, makeHost: (name: string) => SimHost): BlockMds {
-    const drawn = this.#random.chance(ELECTED_SHARE) ? 'elected' : 'alone'
-    const { mds: mode = drawn, etcdFaults, metaLatencyMaxMs: latencyMaxMs, bugs } = options
+    const random = this.#world.random.fork('mds')
+    const drawn = this.#random.chance(ELECTED_SHARE) ? random.between(2, 3) : 1
+    const { mdsCount: count = drawn, etcdFaults, etcdGapMs, bugs } = options
+    const { metaLatencyMaxMs: latencyMaxMs } = options
     return new BlockMds({
       world: this.#world,
-      mode,
-      random: this.#world.random.fork('mds'),
+      count,
+      random,
       config: this.#config.mds,
       makeHost,
       observerOf: (host) => this.#observerOf(host),
@@ -196,6 +207,7 @@ export class BlockCluster implements System {
       deadSinceUs: (chunkserver) => this.#deadSinceUs(chunkserver),
       driftPpmMax: DRIFT_PPM_MAX,
       ...(etcdFaults === undefined ? {} : { etcdFaults }),
+      ...(etcdGapMs === undefined ? {} : { etcdGapMs }),
       ...(latencyMaxMs === undefined ? {} : { latencyMaxMs }),
       ...(bugs === undefined ? {} : { bugs: bugs as MdsBugs }),
     })
@@ -337,9 +349,8 @@ export class BlockCluster implements System {
       emit: (name, fields) => {
         const text = Object.entries(fields).map(([key, value]) => `${key}=${value}`)
         this.#world.note(host.name, name, text.join(' '))
-        if (name !== 'chunkstore_bad_blocks' || host.diskLies) return
-        const what = `${host.name}: bad blocks on a disk that keeps what it is given`
-        this.#world.fail(what, new Verdict('chunks', what))
+        const verdict = this.#damage.heard(host, name, fields)
+        if (verdict !== null) this.#world.fail(verdict.message, verdict)
       },
     }
   }
@@ -544,7 +555,13 @@ export class BlockCluster implements System {
           return `replica ${id} of copyset ${group} on ${host.name} is no member`
         }
       }
-      if (server.host.damagedGroups().size > 0) return `damaged replicas on ${host.name}`
+      for (const group of server.host.damagedGroups().keys()) {
+        const { replica } = server.host.log.group(group)
+        const copyset = survey.copysets.find((one) => one.id === group)
+        // One that could not even be made on a full disk, and was given up, goes with the next change too.
+        if (copyset?.members.some((member) => member.replica === replica) !== true) continue
+        return `damaged replica ${replica} of copyset ${group} on ${host.name}`
+      }
     }
     return null
   }

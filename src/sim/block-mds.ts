@@ -17,12 +17,10 @@ import { LeaderChecker } from './leaders.ts'
 import { SimMetaDisk } from './metastore.ts'
 import type { World } from './world.ts'
 
-/** 'alone': one MDS on an embedded store; 'elected': several on etcd. */
-export type MdsMode = 'alone' | 'elected'
-
 export interface BlockMdsOptions {
   readonly world: World
-  readonly mode: MdsMode
+  /** One is alone on an embedded store; several are elected through etcd. */
+  readonly count: number
   readonly random: Prng
   readonly config: MdsConfig
   readonly makeHost: (name: string) => SimHost
@@ -32,6 +30,8 @@ export interface BlockMdsOptions {
   readonly driftPpmMax: number
   /** Of the store and the MDS; drawn by the seed without. */
   readonly etcdFaults?: readonly EtcdFaultKind[]
+  /** Mean time between two of them; drawn by the seed without. */
+  readonly etcdGapMs?: number
   readonly bugs?: MdsBugs
   /** Longest commit of the store that one MDS has alone. */
   readonly latencyMaxMs?: number
@@ -40,6 +40,7 @@ export interface BlockMdsOptions {
 const PORT = 7400
 /** The share of the etcd's fault kinds that a seed has. */
 const FAULT_SHARE = 0.4
+const GAP_MS = { min: 700, max: 4000 }
 /** All that can go wrong must fit into a run, many times. */
 const FAULT_MS_MAX = 5000
 
@@ -54,13 +55,13 @@ export class BlockMds {
   #elections = 0
 
   constructor(options: BlockMdsOptions) {
-    const { world, mode, random, makeHost } = options
+    const { world, count, makeHost } = options
+    const isAlone = count === 1
     this.#options = options
-    const count = mode === 'alone' ? 1 : random.between(2, 3)
     this.hosts = Array.from({ length: count }, (_, i) => makeHost(`m${i + 1}`))
     this.control = new ControlChecker({ world, deadSinceUs: options.deadSinceUs })
-    this.#etcd = mode === 'alone' ? null : new SimEtcd(world)
-    this.#disk = mode === 'alone' ? this.#ownDisk() : null
+    this.#etcd = isAlone ? null : new SimEtcd(world)
+    this.#disk = isAlone ? this.#ownDisk() : null
     this.#nemesis = this.#etcd === null ? null : this.#makeNemesis(this.#etcd)
     const records = this.#etcd?.records ?? this.#disk
     records?.listen((changes) => this.control.changed(changes))
@@ -80,16 +81,18 @@ export class BlockMds {
   }
 
   #makeNemesis(etcd: SimEtcd): EtcdNemesis {
-    const { world, random, etcdFaults, driftPpmMax } = this.#options
+    const { world, random, etcdFaults, etcdGapMs, driftPpmMax } = this.#options
     etcd.onCommitted = (by) => this.control.committed(etcd, by)
     const drawn = ETCD_FAULT_KINDS.filter(() => random.chance(FAULT_SHARE))
+    const faultRandom = random.fork('etcd faults')
+    const drawnGapMs = random.between(GAP_MS.min, GAP_MS.max)
     return new EtcdNemesis({
       world,
       etcd,
       hosts: this.hosts,
-      random: random.fork('etcd faults'),
+      random: faultRandom,
       kinds: etcdFaults ?? drawn,
-      gapMs: random.between(700, 4000),
+      gapMs: etcdGapMs ?? drawnGapMs,
       driftPpmMax,
       longestMs: FAULT_MS_MAX,
     })

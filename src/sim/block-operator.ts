@@ -95,6 +95,9 @@ export class BlockOperator {
     await this.#tidyUp(client)
     for (;;) {
       await this.#lookAround(client)
+      // A deletion that nobody heard of may have waited for the lease of a writer until now.
+      const isLate = (this.#survey?.deletedVolumes ?? 0) > 0
+      if (isLate) await attempt(client.volumes.emptyTrash())
       await this.#sleep(POLL_US)
     }
   }

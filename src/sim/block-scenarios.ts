@@ -17,6 +17,10 @@ export type BlockScenario =
   | 'fence-not-applied'
   /** A client's writes wait on a wire while its copysets get other leaders, and then the old ones again. */
   | 'late-writes'
+  /** A copyset loses two of its three members for longer than anybody waits for the silent. */
+  | 'quorum-away'
+  /** The MDS are killed again and again, and start at once. */
+  | 'mds-restarts'
 
 type Found = readonly [SimHost, Replica]
 
@@ -42,6 +46,8 @@ const PATIENCE_US = 4000 * MS
 const LAST_WORDS_US = 2 * MS
 /** For the old writer to find the new leader. */
 const WINDOW_US = 400 * MS
+/** Longer than the checker of the control plane needs to know that they are dead. */
+const AWAY_US = { min: 11_000 * MS, max: 14_000 * MS }
 const DETOUR_US = { min: 500 * MS, max: 2500 * MS }
 
 export class BlockScenarios {
@@ -59,15 +65,26 @@ export class BlockScenarios {
   }
 
   start(): void {
-    const { scenario } = this.#options
     const delayUs = this.#random.between(GAP_US.min, GAP_US.max)
     this.#after(delayUs, () => {
-      const play = scenario === 'fence-not-applied' ? this.#fenceNotApplied() : this.#lateWrites()
-      void play.then(() => {
+      void this.#play().then(() => {
         this.#undo()
         this.start()
       })
     })
+  }
+
+  #play(): Promise<void> {
+    switch (this.#options.scenario) {
+      case 'fence-not-applied':
+        return this.#fenceNotApplied()
+      case 'late-writes':
+        return this.#lateWrites()
+      case 'quorum-away':
+        return this.#quorumAway()
+      case 'mds-restarts':
+        return this.#mdsRestarts()
+    }
   }
 
   stop(): void {
@@ -142,6 +159,39 @@ export class BlockScenarios {
       const now = this.#find((one) => one.group === group && one.isLeader && one.id !== id)
       now?.[1].transferLeader(id)
     }
+    await this.#sleep(this.#random.between(10 * MS, 100 * MS))
+  }
+
+  // --- a copyset without a quorum
+
+  async #quorumAway(): Promise<void> {
+    const { model, replicas } = this.#options
+    const leaders = [...replicas()].filter(([, one]) => one.isLeader)
+    if (model.live().length === 0 || leaders.length === 0) return
+    const [leaderHost, { group, membership }] = this.#random.pick(leaders)
+    const isOther = ([host, one]: Found): boolean =>
+      host !== leaderHost && one.group === group && membership.voters.includes(one.id)
+    const others = [...replicas()].filter(isOther)
+    if (others.length === 0) return
+    for (const host of [leaderHost, this.#random.pick(others)[0]]) {
+      host.powerLoss()
+      this.#undos.push(() => {
+        if (host.state === 'unpowered') host.start()
+      })
+    }
+    await this.#sleep(this.#random.between(AWAY_US.min, AWAY_US.max))
+  }
+
+  // --- an MDS that forgets what it had not written down
+
+  async #mdsRestarts(): Promise<void> {
+    const { mdsHosts, model } = this.#options
+    const host = this.#random.pick(mdsHosts)
+    if (model.live().length === 0 || host.state !== 'running') return
+    host.crash()
+    this.#undos.push(() => {
+      if (host.state === 'down') host.start()
+    })
     await this.#sleep(this.#random.between(10 * MS, 100 * MS))
   }
 

@@ -19,6 +19,8 @@ export interface SeedJob {
   readonly system: SystemName
   /** The name of a planted bug, or null for the code as it is. */
   readonly canary: string | null
+  /** The weather of that canary without its bug: nothing is to be found then. */
+  readonly isSound?: boolean
 }
 
 export interface SeedOutcome {
@@ -51,24 +53,24 @@ export async function runJob(job: SeedJob, crc32c: Crc32c): Promise<SeedOutcome>
   }
 }
 
-function runOptions({ system, canary: name }: SeedJob): RunOptions {
-  return system === 'block' ? blockOptions(name) : kvOptions(name)
+function runOptions({ system, canary: name, isSound = false }: SeedJob): RunOptions {
+  return system === 'block' ? blockOptions(name, isSound) : kvOptions(name, isSound)
 }
 
-function kvOptions(name: string | null): RunOptions {
+function kvOptions(name: string | null, isSound: boolean): RunOptions {
   if (name === null) {
     return { make: (world, network) => new SimCluster(world, network, { bugs: new Set() }) }
   }
   const canary = must(canaryOf(name), `a canary of the name ${name}`)
   const { name: bug, kinds: faultKinds, config = {} } = canary
-  const options = { bugs: new Set([bug]), faultKinds, config }
+  const options = { bugs: new Set(isSound ? [] : [bug]), faultKinds, config }
   return { storm: true, make: (world, network) => new SimCluster(world, network, options) }
 }
 
-function blockOptions(name: string | null): RunOptions {
+function blockOptions(name: string | null, isSound: boolean): RunOptions {
   if (name === null) return { make: (world, network) => new BlockCluster(world, network) }
   const canary = must(blockCanaryOf(name), `a canary of the name ${name}`)
   const { name: bug, kinds: faultKinds, ...settings } = canary
-  const options = { ...settings, bugs: new Set([bug]), faultKinds }
+  const options = { ...settings, bugs: new Set(isSound ? [] : [bug]), faultKinds }
   return { storm: true, make: (world, network) => new BlockCluster(world, network, options) }
 }

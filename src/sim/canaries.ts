@@ -9,6 +9,7 @@ import type { BlockBug } from './block-cluster.ts'
 import type { BlockConfigReplaced } from './block-config.ts'
 import type { BlockScenario } from './block-scenarios.ts'
 import type { ClusterBug } from './cluster.ts'
+import type { EtcdFaultKind } from './etcd-faults.ts'
 import type { FaultKind } from './faults.ts'
 
 export interface Canary {
@@ -52,18 +53,23 @@ export interface BlockCanary {
   /** See BlockClusterOptions. */
   readonly scenario?: BlockScenario
   readonly metaLatencyMaxMs?: number
+  readonly mdsCount?: number
+  readonly etcdFaults?: readonly EtcdFaultKind[]
+  readonly etcdGapMs?: number
 }
 
 export const BLOCK_CANARIES: readonly BlockCanary[] = [
   { name: 'discard-not-replicated', kinds: ['leader-transfer'] },
   {
     name: 'unverified-read',
-    kinds: ['bit-flip', 'leader-transfer'],
+    kinds: ['bit-flip', 'bit-flip', 'leader-transfer'],
+    mdsCount: 1,
     config: { store: { dirtyAgeMs: 20, dirtyBytesSoft: 16 * KIB } },
   },
   {
     name: 'write-back-forgets',
     kinds: ['disk-full'],
+    mdsCount: 1,
     config: { store: { dirtyAgeMs: 20 } },
   },
   {
@@ -74,11 +80,67 @@ export const BLOCK_CANARIES: readonly BlockCanary[] = [
   { name: 'stale-lease', kinds: ['crash', 'pause', 'isolation'] },
   {
     name: 'allocation-before-commit',
-    kinds: ['crash', 'power-loss-of-all'],
+    kinds: [],
+    mdsCount: 1,
+    scenario: 'mds-restarts',
     metaLatencyMaxMs: 400,
   },
   { name: 'epoch-before-propose-only', kinds: [], scenario: 'fence-not-applied' },
   { name: 'no-attempt-check', kinds: [], scenario: 'late-writes' },
+  {
+    name: 'unfenced-writes',
+    kinds: ['crash', 'leader-transfer'],
+    mdsCount: 3,
+    etcdFaults: ['lost-answers', 'slow-store', 'pause', 'cut'],
+    etcdGapMs: 1000,
+    config: { mds: { leaderLeaseMs: 1000, scheduleIntervalMs: 100 } },
+  },
+  {
+    name: 'operators-not-loaded',
+    kinds: ['wiped-disk', 'crash', 'power-loss'],
+    mdsCount: 3,
+    etcdFaults: ['crash'],
+    etcdGapMs: 1000,
+    config: { mds: { leaderLeaseMs: 1000, offlineMs: 1500 } },
+  },
+  {
+    name: 'operators-vanish',
+    kinds: ['crash', 'power-loss', 'isolation'],
+    mdsCount: 3,
+    etcdFaults: [],
+    config: { mds: { offlineMs: 1500, leadTimeoutMs: 500, balanceIntervalMs: 600 } },
+  },
+  {
+    name: 'recovery-below-quorum',
+    kinds: [],
+    mdsCount: 3,
+    etcdFaults: [],
+    scenario: 'quorum-away',
+    config: { mds: { offlineMs: 1500, awayPercentMax: 60 } },
+  },
+  {
+    name: 'serves-past-deadline',
+    kinds: [],
+    mdsCount: 3,
+    etcdFaults: ['pause'],
+    etcdGapMs: 1000,
+    config: { mds: { leaderLeaseMs: 1000 } },
+  },
+  {
+    name: 'stale-mirror',
+    kinds: ['crash', 'wiped-disk'],
+    mdsCount: 3,
+    etcdFaults: ['lagging-watches', 'crash'],
+    etcdGapMs: 1000,
+    config: { mds: { leaderLeaseMs: 1000, balanceIntervalMs: 600 } },
+  },
+  {
+    name: 'guard-ignored',
+    kinds: ['crash', 'power-loss'],
+    mdsCount: 3,
+    etcdFaults: [],
+    config: { mds: { balanceIntervalMs: 600, leaderUpMinMs: 500, offlineMs: 1500 } },
+  },
 ]
 
 /** Every planted bug, with the system in which it is planted. */

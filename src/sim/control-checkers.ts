@@ -159,9 +159,9 @@ export class ControlChecker {
     const { world } = this.#options
     // A new one has looked at nothing yet.
     if (name === 'mds_started') this.#guardedUs.delete(host.name)
-    else if (name === 'mds_guard_changed') {
-      if (fields['reasons'] === '') this.#guardedUs.delete(host.name)
-      else if (!this.#guardedUs.has(host.name)) this.#guardedUs.set(host.name, world.nowUs)
+    else if (name === 'mds_guard_lifted') this.#guardedUs.delete(host.name)
+    else if (name === 'mds_guard_changed' || name === 'mds_young') {
+      if (!this.#guardedUs.has(host.name)) this.#guardedUs.set(host.name, world.nowUs)
     } else if (name === 'mds_operator_begun') {
       const sinceUs = this.#guardedUs.get(host.name) ?? world.nowUs
       if (world.nowUs - sinceUs <= GUARD_US) return

@@ -127,7 +127,9 @@ export class SimEtcdClient implements MetaStore {
           world.cancel(deadline)
           settle()
         }
-        world.after(this.#etcd.latencyUs(), label, hear, this.#host)
+        const latencyUs = this.#etcd.latencyUs()
+        // The process that runs there by now is not the one that asked.
+        if (!this.isDead) world.after(latencyUs, label, hear, this.#host)
       }
       world.after(this.#arrivalUs(), label, () => this.#arrive(effect, answer, resolve, reject))
     })

@@ -67,6 +67,20 @@ describe('SimEtcd', () => {
     )
   })
 
+  it('an answer to a process that has died is not heard by its successor', async () => {
+    const { world, etcd, hosts, stores } = makeRig()
+    const host = hosts[0] as SimHost
+    let heard = ''
+    void codeOf(put(stores[0] as MetaStore, 'k')).then((code) => {
+      heard = code
+    })
+    host.crash()
+    host.start()
+    await runMs(world, 10_000)
+    expect(etcd.records.get('k')).not.toBeNull()
+    expect(heard).toBe('')
+  })
+
   it('a cut keeps one host away and not the other; its lease ends meanwhile', async () => {
     const { world, etcd, hosts, stores } = makeRig()
     const [a, b] = stores as [MetaStore, MetaStore]
