@@ -57,17 +57,19 @@ export class ChunkStore {
     }
   }
 
+  /** `heldBytes`: what the log, for which the reserve is in the first place, takes of the disk now. */
   static async open(
     env: Env,
     observer: Observer,
     directory: string,
     config: ChunkStoreConfig,
+    heldBytes = (): number => 0,
   ): Promise<ChunkStore> {
     const layout = storeLayout(directory)
     for (const path of Object.values(layout)) await env.disk.makeDirectory(path)
     for (const path of directoriesTo(directory)) await env.disk.syncDirectory(path)
     const files = new OpenFiles(env.disk, config.openFilesMax)
-    const parts = makeParts(env, observer, config, layout, files)
+    const parts = makeParts(env, observer, config, layout, files, heldBytes)
     await parts.pool.open()
     await parts.health.sample()
     const store = new ChunkStore(parts, files)
@@ -285,9 +287,12 @@ function makeParts(
   config: ChunkStoreConfig,
   layout: StoreLayout,
   files: OpenFiles,
+  heldBytes: () => number,
 ): StoreParts {
   const { poolFilesMax, reserveBytes } = config
-  const health = new DiskHealth(env, observer, Math.max(reserveBytes, FILE_BYTES))
+  const roomBytes = Math.max(reserveBytes, FILE_BYTES)
+  const held = (): number => Math.min(reserveBytes, heldBytes())
+  const health = new DiskHealth(env, observer, roomBytes, held)
   const pool = new Pool(env.disk, files, layout, poolFilesMax)
   const tables = new Tables(env, files, config.tableCacheBytes)
   return {

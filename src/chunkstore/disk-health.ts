@@ -16,13 +16,16 @@ export class DiskHealth {
   readonly #observer: Observer
   /** Free bytes from which a full disk is taken for one with room again. */
   readonly #roomBytes: number
+  readonly #heldBytes: () => number
   #failed: LemnisError | null = null
   #full = false
   #freeBytes = 0
   #sampledMs = Number.NEGATIVE_INFINITY
   #sampling = false
 
-  constructor(env: Env, observer: Observer, roomBytes: number) {
+  /** `heldBytes`: what those for whom the reserve is have of it at the moment. */
+  constructor(env: Env, observer: Observer, roomBytes: number, heldBytes: () => number) {
+    this.#heldBytes = heldBytes
     this.#env = env
     this.#observer = observer
     this.#roomBytes = roomBytes
@@ -37,7 +40,10 @@ export class DiskHealth {
     return this.#full
   }
 
-  /** As the file system last said. */
+  /**
+   * As the file system last said, with what is held of the reserve: that comes and goes, and would make
+   * a disk full and not full in turns.
+   */
   get freeBytes(): number {
     return this.#freeBytes
   }
@@ -45,7 +51,8 @@ export class DiskHealth {
   async sample(): Promise<void> {
     this.#sampling = true
     try {
-      this.#freeBytes = await this.#env.disk.freeBytes()
+      const freeBytes = await this.#env.disk.freeBytes()
+      this.#freeBytes = freeBytes + this.#heldBytes()
       this.#sampledMs = this.#env.clock.monotonicMs()
       if (this.#freeBytes >= this.#roomBytes) this.foundRoom()
     } finally {

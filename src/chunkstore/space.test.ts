@@ -4,6 +4,7 @@
 import { describe, expect, it } from 'vitest'
 import { KIB, MIB } from '../base/units.ts'
 import { BLOCK_BYTES } from '../format/chunk-request.ts'
+import { SILENT } from '../observe/observe.ts'
 import { FILE_BYTES, FILE_OVERHEAD_BYTES } from './layout.ts'
 import {
   applyTo,
@@ -259,5 +260,26 @@ describe('room for chunks', () => {
     await turns(5)
     expect(replica.admits(writeOf(1, 0, fills(1)).request)).toMatchObject({ code: 'NO_SPACE' })
     expect(store.usage()).toMatchObject({ capacityBytes: 0, freeBytes: 0, state: 'full' })
+  })
+  it('is as full with a long log as with a short one, as far as the reserve goes', async () => {
+    const rig = makeRig()
+    let logBytes = 0
+    rig.disk.faults.capacityBytes = 64 * MIB
+    const settings = { reserveBytes: 32 * MIB }
+    const store = await openStore(rig, settings, SILENT, undefined, () => logBytes)
+    const look = async (bytes: number): Promise<unknown> => {
+      logBytes = bytes
+      rig.disk.faults.capacityBytes = 64 * MIB - bytes
+      await new Promise<void>((resolve) => rig.clock.after(2000, resolve))
+      store.usage()
+      await turns(5)
+      return store.usage()
+    }
+    const room = { capacityBytes: 32 * MIB, freeBytes: 32 * MIB, state: 'ok' }
+    for (const bytes of [0, 8 * MIB, 32 * MIB, 2 * MIB]) {
+      expect(await look(bytes)).toMatchObject(room)
+    }
+    expect(await look(48 * MIB)).toMatchObject({ freeBytes: 16 * MIB })
+    expect(await look(64 * MIB)).toMatchObject({ freeBytes: 0, state: 'full' })
   })
 })

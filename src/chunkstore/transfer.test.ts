@@ -6,6 +6,7 @@ import { must } from '../base/assert.ts'
 import { LemnisError } from '../base/errors.ts'
 import { Prng } from '../base/prng.ts'
 import { BLOCK_BYTES } from '../format/chunk-request.ts'
+import { SILENT } from '../observe/observe.ts'
 import { type SnapshotSink, type SnapshotSource, TRANSFER_END } from '../raft/snapshot.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
@@ -187,6 +188,42 @@ describe('a transfer', () => {
     expect(await b.replica.read(1, 0, 0, 2)).toMatchObject({ status: 'ok' })
     const bad = await b.replica.read(1, 0, 0, 6)
     expect(bad).toEqual({ status: 'bad', blocks: [{ sn: 1, block: 2, version: 1 }] })
+  })
+
+  it('leaves out without a word what a file has newer than its table, and the log brings it', async () => {
+    const rig = makeRig(1)
+    const events = rig.disk.record()
+    const first = await openStore(rig)
+    const log = [writeOf(1, 0, fillsFrom(100, 6)), writeOf(2, 2, [902, 903])]
+    const before = await first.openReplica(GROUP, REPLICA)
+    applyAll(before, log.slice(0, 1))
+    await before.checkpoint(markOf(1))
+    const durableAt = events.length
+    // The second entry's blocks come to the file, and the crash before they come to a table.
+    applyAll(before, log)
+    await turns(200)
+    expect(events.length).toBeGreaterThan(durableAt)
+    const clock = new InstantClock()
+    const disk = SimDisk.replay(clock, new Prng(1), events, events.length)
+    disk.crash('power', 'keep')
+    const told: string[] = []
+    const observer = { ...SILENT, emit: (name: string) => void told.push(name) }
+    const store = await openStore(rigOf(disk, clock), {}, observer)
+    const a = await store.openReplica(GROUP, REPLICA)
+    expect(a.appliedIndex).toBe(1)
+    const b = await makeHost(2, 22)
+    expect(await transfer(a, b.replica)).toMatchObject({ blocks: 6 })
+    expect(told).not.toContain('chunkstore_bad_blocks')
+    const sent = await b.replica.read(1, 0, 0, 6)
+    const bad = [2, 3].map((block) => ({ sn: 1, block, version: 1 }))
+    expect(sent).toEqual({ status: 'bad', blocks: bad })
+    const twin = new Twin()
+    for (const entry of log) applyToTwin(twin, entry)
+    for (const replica of [a, b.replica]) {
+      applyAll(replica, log)
+      await expectSame(replica, twin, 'after the log')
+    }
+    expect(told).not.toContain('chunkstore_bad_blocks')
   })
 
   for (let seed = 1; seed <= 25; seed++) {

@@ -64,9 +64,11 @@ export function openStore(
   settings: Partial<ChunkStoreConfig> = {},
   observer: Observer = SILENT,
   change = (disk: Disk): Disk => disk,
+  heldBytes?: () => number,
 ): Promise<ChunkStore> {
   const env = { ...rig.env, disk: change(rig.disk.mount()) }
-  return ChunkStore.open(env, observer, DIRECTORY, chunkStoreConfig({ ...SMALL, ...settings }))
+  const config = chunkStoreConfig({ ...SMALL, ...settings })
+  return ChunkStore.open(env, observer, DIRECTORY, config, heldBytes)
 }
 
 // --- requests
