@@ -73,8 +73,9 @@ export class ChunkIo {
   readonly #readSeconds: Timing
   readonly #writeSeconds: Timing
   readonly #counts = { reads: 0, writes: 0, readBytes: 0, writtenBytes: 0 }
-  /** Of writes since the last look, in microseconds. */
-  #latencies = new Histogram()
+  /** Of writes, and of reads, since the last look; in microseconds. */
+  #writeLatencies = new Histogram()
+  #readLatencies = new Histogram()
   #failed: LemnisError | null = null
   #full: ReadonlySet<number> = new Set()
 
@@ -123,8 +124,15 @@ export class ChunkIo {
 
   /** 99 of 100 writes since the last call of this took at most so long. */
   takeWriteP99Us(): number {
-    const p99Us = this.#latencies.percentile(0.99)
-    this.#latencies = new Histogram()
+    const p99Us = this.#writeLatencies.percentile(0.99)
+    this.#writeLatencies = new Histogram()
+    return p99Us
+  }
+
+  /** As takeWriteP99Us(). */
+  takeReadP99Us(): number {
+    const p99Us = this.#readLatencies.percentile(0.99)
+    this.#readLatencies = new Histogram()
     return p99Us
   }
 
@@ -277,7 +285,7 @@ export class ChunkIo {
     this.#counts.writtenBytes += bytes
     this.#writes.add(1)
     this.#writtenBytes.add(bytes)
-    this.#latencies.record(tookMs * 1000)
+    this.#writeLatencies.record(tookMs * 1000)
     this.#writeSeconds.record(tookMs / 1000)
   }
 
@@ -373,6 +381,7 @@ export class ChunkIo {
     this.#counts.readBytes += bytes
     this.#reads.add(1)
     this.#readBytes.add(bytes)
+    this.#readLatencies.record(tookMs * 1000)
     this.#readSeconds.record(tookMs / 1000)
   }
 

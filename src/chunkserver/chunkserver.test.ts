@@ -44,11 +44,30 @@ describe('a disk and its place in the cluster', () => {
   it('waits for an MDS when it is new, and registers when one comes', async () => {
     const rig = new ChunkRig(1)
     const started = rig.starting(1)
-    await rig.run(5000)
+    await rig.run(7000)
+    expect(rig.events).toEqual([])
+    await rig.run(3000)
     expect(rig.events).toEqual(['c1 chunkserver_mds_lost'])
     await rig.startMds()
     await rig.settle(started)
     expect(rig.server(1).identity.id).toBe(1)
+  })
+
+  it('warns of an MDS that is away only when no other one took over in time', async () => {
+    const rig = new ChunkRig(1)
+    await rig.startMds()
+    await rig.start(1)
+    const said = (): string[] => rig.events.filter((event) => event.includes('_mds_'))
+    rig.mds.refusal = 'NOT_LEADER'
+    await rig.run(7000)
+    expect(said()).toEqual(['c1 chunkserver_mds_awaited'])
+    rig.mds.refusal = null
+    await rig.run(2000)
+    expect(said()).toEqual(['c1 chunkserver_mds_awaited', 'c1 chunkserver_mds_found'])
+    rig.events.length = 0
+    rig.mds.refusal = 'NOT_LEADER'
+    await rig.run(12_000)
+    expect(said()).toEqual(['c1 chunkserver_mds_awaited', 'c1 chunkserver_mds_lost'])
   })
 
   it('is not taken over by another cluster', async () => {
@@ -178,7 +197,9 @@ describe('orders', () => {
     await rig.run(2000)
     expect(isChanged()).toBe(true)
     const now = Math.max(...rig.machines.map((_, i) => epochOf(rig, i + 1)))
-    await rig.order(leaves, { kind: 'destroy', group: GROUP, replica: id(leaves), epoch: now })
+    // It may have ended by the voters' word before; by an order it does when that is news to it.
+    const later = now + 1
+    await rig.order(leaves, { kind: 'destroy', group: GROUP, replica: id(leaves), epoch: later })
     expect(rig.server(leaves).host.replica(GROUP)).toBeUndefined()
     rig.machine((leader % 3) + 1).crash()
     expect((await rig.read({ blockCount: 8 })).payload).toEqual(blocks(1, 8))
@@ -190,6 +211,18 @@ describe('orders', () => {
     const next = (leader % 3) + 1
     await rig.order(leader, { kind: 'lead', group: GROUP, replica: id(next) })
     await rig.until('the next leader', () => rig.leader() === next)
+  })
+
+  it('to found a group let the first of its voters lead first', async () => {
+    const rig = new ChunkRig(3)
+    await rig.up()
+    const voters = [2, 3, 1].map((n) => id(n))
+    for (const n of [1, 3, 2]) {
+      await rig.order(n, { kind: 'found', group: 78, replica: id(n), voters })
+    }
+    const leads = (): boolean => rig.server(2).host.replica(78 as typeof GROUP)?.isLeader === true
+    await rig.until('the leader', leads)
+    expect(rig.server(2).host.replica(78 as typeof GROUP)?.term).toBe(2)
   })
 
   it('that are late, wrong or double change nothing', async () => {

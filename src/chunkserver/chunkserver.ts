@@ -138,7 +138,8 @@ export class Chunkserver {
     const logEnv = { ...env, disk: timed }
     const log = scope.own(await RaftLog.open(logEnv, observer, `${directory}/${LOG}`, options.log))
     const path = `${directory}/${CHUNKS}`
-    const store = scope.own(await ChunkStore.open(env, observer, path, options.store))
+    const held = (): number => log.fileBytes
+    const store = scope.own(await ChunkStore.open(env, observer, path, options.store, held))
     const mds = new MdsLink(env, observer, rpc, options.mds, name, config.mdsTimeoutMs)
     scope.own(mds)
     const neighbours = scope.own(await Neighbours.open(env, observer, rpc, name, directory))
@@ -238,6 +239,7 @@ export class Chunkserver {
       timed,
       directory,
       takeWriteP99Us: () => this.#io.takeWriteP99Us(),
+      takeReadP99Us: () => this.#io.takeReadP99Us(),
     })
   }
 

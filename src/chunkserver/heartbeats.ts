@@ -62,8 +62,11 @@ export async function register(
   return { ...identity, clusterId: reply.clusterId, id: reply.id, token: reply.token }
 }
 
-/** An MDS that starts, or starts again, answers by then: nothing is said of it before. */
-const STARTING_MS = 3000
+/**
+ * Another MDS leads by then when one died: its lease and the margin of time after it (5.5 s as they are
+ * set by themselves), and a heartbeat that is tried again. One that starts again is there sooner.
+ */
+const TAKEOVER_MS = 8000
 /** After a heartbeat that nobody answered: a new leader is to know soon what there is. */
 const RETRY_MS = 1000
 
@@ -83,7 +86,7 @@ export async function registerNew(
     } catch (thrown) {
       const error = asLemnisError(thrown)
       if (FINAL.has(error.code)) throw error
-      if (!said && env.clock.monotonicMs() - startedMs >= STARTING_MS) {
+      if (!said && env.clock.monotonicMs() - startedMs >= TAKEOVER_MS) {
         sayLost(observer, mds, error)
         said = true
       }
@@ -99,6 +102,8 @@ export class Heartbeats {
   #isRegistered = false
   #isLost = false
   #wasAnswered = true
+  /** When the first of those that nobody answered was begun; null while they are answered. */
+  #aloneSinceMs: number | null = null
   #lastAnswerMs: number
   #beating: Promise<void> = Promise.resolve()
   #closed = false
@@ -143,6 +148,7 @@ export class Heartbeats {
   async #beat(): Promise<void> {
     const { mds, identity, registration, report, onReply, env, config } = this.#options
     this.#wasAnswered = false
+    const begunMs = env.clock.monotonicMs()
     try {
       if (!this.#isRegistered) await register(mds, identity, registration)
       this.#isRegistered = true
@@ -158,19 +164,31 @@ export class Heartbeats {
     } catch (thrown) {
       const error = asLemnisError(thrown)
       if (UNKNOWN.has(error.code)) this.#isRegistered = false
-      if (!this.#closed) this.#lost(error)
+      if (!this.#closed) this.#lost(error, begunMs)
     }
   }
 
   #found(): void {
     const { observer, mds } = this.#options
-    if (this.#isLost) observer.emit('chunkserver_mds_found', { address: mds.address })
+    if (this.#aloneSinceMs !== null) {
+      observer.emit('chunkserver_mds_found', { address: mds.address })
+    }
+    this.#aloneSinceMs = null
     this.#isLost = false
   }
 
-  #lost(error: LemnisError): void {
-    if (this.#isLost || (!REFUSING.has(error.code) && this.silenceMs() < STARTING_MS)) return
-    sayLost(this.#options.observer, this.#options.mds, error)
+  #lost(error: LemnisError, begunMs: number): void {
+    const { env, observer, mds } = this.#options
+    const { code, message } = error
+    const isFirst = this.#aloneSinceMs === null
+    this.#aloneSinceMs ??= begunMs
+    const isSoon = env.clock.monotonicMs() - this.#aloneSinceMs < TAKEOVER_MS
+    const isAwaited = isSoon && !REFUSING.has(code)
+    if (isAwaited && isFirst) {
+      observer.emit('chunkserver_mds_awaited', { address: mds.address, code, error: message })
+    }
+    if (this.#isLost || isAwaited) return
+    sayLost(observer, mds, error)
     this.#isLost = true
   }
 }

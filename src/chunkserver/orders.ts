@@ -69,7 +69,7 @@ export class Orders {
     if (hostOf(replica) !== self || !voters.includes(replica)) throw invalid(order, 'not here')
     if (host.replica(order.group as GroupId)?.id === replica) return
     try {
-      await host.found(order.group as GroupId, replica, voters)
+      await host.found(order.group as GroupId, replica, voters, voters[0])
     } catch (thrown) {
       // The same order came twice, at once and with a heartbeat, and the first is being followed.
       if (asLemnisError(thrown).code !== 'MEMBERSHIP_BUSY') throw thrown

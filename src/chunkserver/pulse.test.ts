@@ -3,6 +3,7 @@ import { must } from '../base/assert.ts'
 import { MIB } from '../base/units.ts'
 import type { HostId } from '../copyset/replica-id.ts'
 import { replicaIdOf } from '../copyset/replica-id.ts'
+import type { SendingReport } from '../format/control/chunkserver.ts'
 import type { DiskWindow } from '../format/control/parts.ts'
 import { ChunkRig, GROUP } from './testing/chunk-rig.ts'
 
@@ -45,6 +46,8 @@ describe('what a chunkserver says of its disk', () => {
   it('grows while a write hangs', async () => {
     const rig = new ChunkRig(3)
     await rig.up()
+    // It has opened the file that it writes to when nobody else does.
+    await rig.run(2000)
     const { faults } = rig.machine(3).disk
     Object.assign(faults, { latencyMinMs: 20_000, latencyMaxMs: 20_000 })
     await rig.run(3000)
@@ -90,13 +93,23 @@ describe('the rate of rebuilding', () => {
     await rig.order(leader, { kind: 'change', group: GROUP, epoch, voters })
     let sent = 0
     let received = 0
+    const seen: SendingReport[] = []
     for (let i = 0; i < 100; i++) {
       await rig.run(100)
+      seen.push(...(rig.mds.reports.get(leader)?.replicas[0]?.sending ?? []))
       sent = Math.max(sent, rig.mds.reports.get(leader)?.recovery?.sentBytesPerSecond ?? 0)
       received = Math.max(received, rig.mds.reports.get(4)?.recovery?.receivedBytesPerSecond ?? 0)
     }
     expect(sent).toBeGreaterThan(MIB)
     expect(received).toBeGreaterThan(MIB)
     expect(sent).toBeLessThan(36 * MIB)
+    // How far it is, to whom, and for how long already.
+    expect(seen.length).toBeGreaterThan(1)
+    expect(new Set(seen.map(({ to }) => to))).toEqual(new Set([replicaIdOf(4 as HostId, 1)]))
+    expect(Math.max(...seen.map(({ bytesSent }) => bytesSent))).toBeGreaterThan(8 * MIB)
+    expect(Math.max(...seen.map(({ bytesWanted }) => bytesWanted))).toBeGreaterThanOrEqual(16 * MIB)
+    const last = must(seen.at(-1), 'a report')
+    expect(last.lastsMs).toBeGreaterThan(must(seen[0], 'a report').lastsMs)
+    expect(rig.mds.reports.get(leader)?.replicas[0]).not.toHaveProperty('sending')
   })
 })

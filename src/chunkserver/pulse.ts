@@ -28,6 +28,7 @@ export interface PulseOptions {
   readonly directory: string
   /** 99 of 100 writes of clients since the last call took at most so long; 0 for no write. */
   readonly takeWriteP99Us: () => number
+  readonly takeReadP99Us: () => number
 }
 
 const SECOND_MS = 1000
@@ -114,9 +115,10 @@ export class Pulse {
   }
 
   #adapt(): void {
-    const { host, takeWriteP99Us } = this.#options
-    const p99Us = takeWriteP99Us()
-    this.#writeP99Us = Math.max(this.#writeP99Us, p99Us)
+    const { host, takeWriteP99Us, takeReadP99Us } = this.#options
+    const writeUs = takeWriteP99Us()
+    const readUs = takeReadP99Us()
+    this.#writeP99Us = Math.max(this.#writeP99Us, writeUs)
     const now = host.transferBytes()
     this.#perSecond = {
       sent: now.sent - this.#before.sent,
@@ -124,7 +126,7 @@ export class Pulse {
     }
     this.#before = now
     const isBusy = this.#perSecond.sent + this.#perSecond.received > 0
-    const second = { latencyUs: p99Us === 0 ? null : p99Us, isBusy }
+    const second = { writeUs: orNull(writeUs), readUs: orNull(readUs), isBusy }
     this.#rate = nextRate(this.#rate, second, this.#limits)
     host.limitTransfers(this.#rate.bytesPerSecond)
   }
@@ -151,4 +153,9 @@ export class Pulse {
     if (this.#closed) return
     await this.#probe.write(timed.allocate(DISK_BLOCK_BYTES), 0)
   }
+}
+
+/** 0 says that there was none. */
+function orNull(us: number): number | null {
+  return us === 0 ? null : us
 }

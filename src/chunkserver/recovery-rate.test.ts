@@ -14,8 +14,12 @@ function after(seconds: readonly RecoverySecond[], from = startRate(LIMITS)): Re
   return seconds.reduce((rate, second) => nextRate(rate, second, LIMITS), from)
 }
 
-function times(count: number, latencyUs: number | null, isBusy = true): RecoverySecond[] {
-  return Array<RecoverySecond>(count).fill({ latencyUs, isBusy })
+function times(count: number, writeUs: number | null, isBusy = true): RecoverySecond[] {
+  return Array<RecoverySecond>(count).fill({ writeUs, readUs: null, isBusy })
+}
+
+function reading(count: number, readUs: number, isBusy = true): RecoverySecond[] {
+  return times(count, null, isBusy).map((second) => ({ ...second, readUs }))
 }
 
 const QUIET = times(100, 4000, false)
@@ -27,9 +31,9 @@ describe('the rate of rebuilding', () => {
     expect(after([...QUIET, ...times(32, null)]).bytesPerSecond).toBe(128 * MIB)
   })
 
-  it('begins low beside clients and grows to the ceiling when they feel nothing', () => {
-    expect(after(QUIET).bytesPerSecond).toBe(16 * MIB)
-    expect(after(times(10, 5500), after(QUIET)).bytesPerSecond).toBeGreaterThan(50 * MIB)
+  it('begins at the floor beside clients and grows to the ceiling when they feel nothing', () => {
+    expect(after(QUIET).bytesPerSecond).toBe(8 * MIB)
+    expect(after(times(10, 5500), after(QUIET)).bytesPerSecond).toBeGreaterThan(40 * MIB)
     expect(after(times(32, 5500), after(QUIET)).bytesPerSecond).toBe(128 * MIB)
   })
 
@@ -40,6 +44,21 @@ describe('the rate of rebuilding', () => {
     expect(after(times(9, 10_000), full).bytesPerSecond).toBe(8 * MIB)
     const back = after([...times(9, 10_000), ...times(40, 4000)], full)
     expect(back.bytesPerSecond).toBe(128 * MIB)
+  })
+
+  it('yields to those who only read, and to either of two', () => {
+    const usual = reading(100, 500, false)
+    expect(after(usual).bytesPerSecond).toBe(8 * MIB)
+    const full = after([...usual, ...reading(32, 500)])
+    expect(full.bytesPerSecond).toBe(128 * MIB)
+    expect(after(reading(9, 4000), full).bytesPerSecond).toBe(8 * MIB)
+    // Reads that take longer show beside writes that take far longer and do not change.
+    const both = (readUs: number, isBusy = true): RecoverySecond => {
+      return { writeUs: 9000, readUs, isBusy }
+    }
+    const mixed = after([...Array(100).fill(both(500, false)), ...Array(32).fill(both(500))])
+    expect(mixed.bytesPerSecond).toBe(128 * MIB)
+    expect(after(Array(9).fill(both(4000)), mixed).bytesPerSecond).toBe(8 * MIB)
   })
 
   it('is not moved by what is little more in milliseconds', () => {
@@ -55,13 +74,14 @@ describe('the rate of rebuilding', () => {
   })
 
   it('compares with the first seconds when it never saw a quiet one', () => {
-    expect(after(times(3, 4000)).usualUs).toBe(4000)
+    expect(after(times(3, 4000)).writes.usualUs).toBe(4000)
     expect(after([...times(3, 4000), ...times(8, 9000)]).bytesPerSecond).toBe(8 * MIB)
   })
 
   it('stays within its limits whatever clients feel', () => {
     const second = fc.record({
-      latencyUs: fc.option(fc.integer({ min: 0, max: 10_000_000 })),
+      writeUs: fc.option(fc.integer({ min: 0, max: 10_000_000 })),
+      readUs: fc.option(fc.integer({ min: 0, max: 10_000_000 })),
       isBusy: fc.boolean(),
     })
     fc.assert(

@@ -15,18 +15,25 @@ export interface RecoveryLimits {
   readonly recoveryLatencySlackMs: number
 }
 
+/** How long clients wait for one kind of calls. */
+export interface Felt {
+  /** Usually; null while nothing was learned. */
+  readonly usualUs: number | null
+  /** At present, smoothed; null while they ask for nothing. */
+  readonly nowUs: number | null
+}
+
 export interface RecoveryRate {
   readonly bytesPerSecond: number
-  /** The usual latency; null while nothing was learned. */
-  readonly usualUs: number | null
-  /** The present one, smoothed; null while clients ask nothing. */
-  readonly latencyUs: number | null
+  readonly writes: Felt
+  readonly reads: Felt
 }
 
 /** What happened in the second that is over. */
 export interface RecoverySecond {
-  /** Of most of what clients had done; null when they asked for nothing. */
-  readonly latencyUs: number | null
+  /** Time of most writes, and of most reads, of clients; null when there were none. */
+  readonly writeUs: number | null
+  readonly readUs: number | null
   /** State was sent or taken in. */
   readonly isBusy: boolean
 }
@@ -38,11 +45,12 @@ const USUAL_SHARE = 1 / 64
  * minutes more.
  */
 const FLOOR_SHARE = 1 / 256
-const LATENCY_SHARE = 1 / 2
+/** As above, in the present one. */
+const NOW_SHARE = 1 / 2
 /** From the floor to the ceiling in so many seconds, when clients feel nothing. */
 const STEPS = 32
-/** Where a rebuild begins while clients are served, as a share of the ceiling. */
-const START_SHARE = 1 / 8
+/** Nothing was learned yet. */
+const UNFELT: Felt = { usualUs: null, nowUs: null }
 const US_PER_MS = 1000
 const PERCENT = 100
 
@@ -57,36 +65,36 @@ export function recoveryLimits(config: ChunkserverConfig, ceiling: number): Reco
 }
 
 export function startRate(limits: RecoveryLimits): RecoveryRate {
-  return { bytesPerSecond: limits.recoveryBytesPerSecondMax, usualUs: null, latencyUs: null }
+  return { bytesPerSecond: limits.recoveryBytesPerSecondMax, writes: UNFELT, reads: UNFELT }
 }
 
 export function nextRate(
   before: RecoveryRate,
-  { latencyUs: seenUs, isBusy }: RecoverySecond,
+  { writeUs, readUs, isBusy }: RecoverySecond,
   limits: RecoveryLimits,
 ): RecoveryRate {
-  if (seenUs === null) return { ...before, latencyUs: null, bytesPerSecond: grown(before, limits) }
-  const latencyUs = blend(before.latencyUs, seenUs, LATENCY_SHARE)
-  if (!isBusy) {
-    const usualUs = blend(before.usualUs, seenUs, USUAL_SHARE)
-    return { latencyUs, usualUs, bytesPerSecond: startOf(limits) }
-  }
-  const usualUs = before.usualUs ?? seenUs
-  if (latencyUs <= boundUs(usualUs, limits)) {
-    return { latencyUs, usualUs, bytesPerSecond: grown(before, limits) }
-  }
-  const floor = limits.recoveryBytesPerSecondMin
+  const { recoveryBytesPerSecondMin: floor } = limits
   const isLowest = before.bytesPerSecond <= floor
-  return {
-    latencyUs,
-    usualUs: isLowest ? blend(usualUs, seenUs, FLOOR_SHARE) : usualUs,
-    bytesPerSecond: Math.max(floor, Math.floor(before.bytesPerSecond / 2)),
-  }
+  const share = isBusy ? (isLowest ? FLOOR_SHARE : 0) : USUAL_SHARE
+  const writes = felt(before.writes, writeUs, share)
+  const reads = felt(before.reads, readUs, share)
+  const rate = (bytesPerSecond: number): RecoveryRate => ({ bytesPerSecond, writes, reads })
+  const isServing = writeUs !== null || readUs !== null
+  // The next rebuild begins there, beside clients.
+  if (isServing && !isBusy) return rate(floor)
+  const isFelt = isTooLong(writes, limits) || isTooLong(reads, limits)
+  if (isFelt) return rate(Math.max(floor, Math.floor(before.bytesPerSecond / 2)))
+  return rate(grown(before, limits))
 }
 
-function startOf(limits: RecoveryLimits): number {
-  const { recoveryBytesPerSecondMin: floor, recoveryBytesPerSecondMax: ceiling } = limits
-  return Math.max(floor, Math.floor(ceiling * START_SHARE))
+/** After one more second, that counts by `share` in the usual time. */
+function felt({ usualUs, nowUs }: Felt, seenUs: number | null, share: number): Felt {
+  if (seenUs === null) return { usualUs, nowUs: null }
+  return { usualUs: blend(usualUs, seenUs, share), nowUs: blend(nowUs, seenUs, NOW_SHARE) }
+}
+
+function isTooLong({ usualUs, nowUs }: Felt, limits: RecoveryLimits): boolean {
+  return usualUs !== null && nowUs !== null && nowUs > boundUs(usualUs, limits)
 }
 
 function grown({ bytesPerSecond }: RecoveryRate, limits: RecoveryLimits): number {

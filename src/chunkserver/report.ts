@@ -3,14 +3,16 @@
 
 import type { CopysetHost } from '../copyset/host.ts'
 import type { Replica } from '../copyset/replica.ts'
-import type { ReplicaReport } from '../format/control/chunkserver.ts'
+import type { ReplicaReport, SendingReport } from '../format/control/chunkserver.ts'
 import { chunksOf } from './chunk-machine.ts'
 
 export function replicaReports(host: CopysetHost): ReplicaReport[] {
   const changing = new Map(host.changes().map(({ group, waitsFor }) => [group, waitsFor]))
-  const reports = Array.from(host.replicas(), (replica) =>
-    inService(replica, changing.get(replica.group)),
-  )
+  const sending = sendings(host)
+  const reports = Array.from(host.replicas(), (replica) => ({
+    ...inService(replica, changing.get(replica.group)),
+    ...sending.get(replica.group),
+  }))
   for (const [group, error] of host.damagedGroups()) {
     const log = host.log.group(group)
     // A replica that was never here, or is gone for good, is no concern of the MDS.
@@ -18,6 +20,19 @@ export function replicaReports(host: CopysetHost): ReplicaReport[] {
     reports.push(outOfService(group, log.replica, log.createdEpoch, error.message))
   }
   return reports.sort((a, b) => a.group - b.group)
+}
+
+/** By group; none for most. */
+function sendings(host: CopysetHost): Map<number, { sending: SendingReport[] }> {
+  const found = new Map<number, { sending: SendingReport[] }>()
+  const nowMs = host.env.clock.monotonicMs()
+  for (const { group, to, sinceMs, bytesSent, bytesWanted } of host.transfers()) {
+    const one = { to, bytesSent, bytesWanted, lastsMs: Math.floor(nowMs - sinceMs) }
+    const known = found.get(group)
+    if (known === undefined) found.set(group, { sending: [one] })
+    else known.sending.push(one)
+  }
+  return found
 }
 
 function inService(replica: Replica, waitsFor: string | undefined): ReplicaReport {

@@ -53,7 +53,10 @@ export const HOST_CONFIG = {
     'Rate of all Raft snapshots sent from this host.',
   ),
   transfersAtOnceMax: countSetting(4, 'Raft snapshots that this host sends at once.'),
-  transferPieceBytes: bytesSetting(256 * KIB, 'Bytes of one piece of a Raft snapshot.'),
+  transferPieceBytes: bytesSetting(
+    256 * KIB,
+    'Bytes of one piece of a Raft snapshot, at a high rate.',
+  ),
   transferPiecesInFlight: countSetting(4, 'Pieces of one Raft snapshot sent and not yet answered.'),
   transferTimeoutMs: durationSetting(5000, 'A piece not answered in this time ends its transfer.'),
   catchUpLagEntries: countSetting(1000, 'A learner this close to the leader’s log may get a vote.'),

@@ -26,7 +26,7 @@ import { Removal } from './removal.ts'
 import type { HostBug, Replica, ReplicaHost } from './replica.ts'
 import { BIRTH, type GroupId, type HostId, hostOf, incarnationOf } from './replica-id.ts'
 import type { Machines } from './state-machine.ts'
-import { Transfers } from './transfer.ts'
+import { type TransferProgress, Transfers } from './transfer.ts'
 import { decodeCreate, encodeCreate, type ReplicaCreate } from './transfer-codec.ts'
 import type { ProposeDone, ReadDone } from './waiters.ts'
 import { type Wait, waitsOf } from './waits.ts'
@@ -183,6 +183,11 @@ export class CopysetHost implements ReplicaHost {
     return this.#changes.list()
   }
 
+  /** State that is being sent from here. */
+  transfers(): readonly TransferProgress[] {
+    return this.#transfers.list()
+  }
+
   /** From now on, for all state that is sent, and for all that comes in. */
   limitTransfers(bytesPerSecond: number): void {
     this.#transfers.limit(bytesPerSecond)
@@ -230,10 +235,19 @@ export class CopysetHost implements ReplicaHost {
     else this.#changes.start(replica, goal, this.env.clock.monotonicMs(), done)
   }
 
-  /** Makes a founding replica: every one of `voters` is made so, with the same list, on its host. */
-  async found(group: GroupId, replica: ReplicaId, voters: readonly ReplicaId[]): Promise<void> {
+  /**
+   * Makes a founding replica: every one of `voters` is made so, with the same list, on its host. The
+   * group is led first by the one that is given as `first`, unless that one is not made in time.
+   */
+  async found(
+    group: GroupId,
+    replica: ReplicaId,
+    voters: readonly ReplicaId[],
+    first?: ReplicaId,
+  ): Promise<void> {
     const mark = { ...BIRTH, config: initialConfiguration(voters) }
     await this.#create({ group, replica, epoch: 0 }, mark)
+    if (first !== undefined) this.#replicas.get(group)?.letLeadFirst(first)
   }
 
   /** Ends this replica and removes what it holds. For ever: its id does not come back. */

@@ -63,6 +63,11 @@ type SnapshotMessage = Extract<Message, { kind: 'snapshot' }>
 
 /** Readies handled for one group before the others get their turn. */
 const READIES_PER_TURN = 4
+/**
+ * Founders leave it so many election timeouts to one of them to lead first: within a few heartbeats to
+ * the MDS it and a quorum are made, or something is amiss.
+ */
+const FIRST_TIMEOUTS = 10
 
 export class Replica {
   readonly group: GroupId
@@ -85,6 +90,9 @@ export class Replica {
   /** Whether the configuration of that epoch has this replica is looked up once. */
   #checkedEpoch = 0
   #removed = false
+  /** Of its founders, the one that is to lead first, while nobody has; 0 when that is over. */
+  #first: ReplicaId | 0 = 0
+  #firstUntilMs = 0
   asleep = false
 
   /** `base` is where the machine stands, by its newest checkpoint. */
@@ -212,9 +220,29 @@ export class Replica {
   }
 
   tick(nowMs: number): void {
-    if (nowMs < this.#node.nextDeadlineMs()) return
+    if (this.#first !== 0) this.#awaitFirst(nowMs)
+    if (this.#first !== 0 || nowMs < this.#node.nextDeadlineMs()) return
     this.#node.tick(nowMs)
     this.#host.wake(this)
+  }
+
+  /**
+   * To a founder: `first` is to lead the group first. That one stands for election at once, and again
+   * until enough of the others are made to elect it; they leave it some time for that.
+   */
+  letLeadFirst(first: ReplicaId): void {
+    const nowMs = this.#nowMs()
+    this.#first = first
+    this.#firstUntilMs = nowMs + FIRST_TIMEOUTS * this.#host.config.electionTimeoutMs
+    this.#awaitFirst(nowMs)
+  }
+
+  #awaitFirst(nowMs: number): void {
+    if (this.leader !== 0 || this.term > BIRTH.term) this.#first = 0
+    else if (nowMs >= this.#firstUntilMs) {
+      this.#first = 0
+      this.#node.wake(nowMs)
+    } else if (this.#first === this.id && this.#node.campaign(nowMs)) this.#host.wake(this)
   }
 
   propose(data: Uint8Array, done: ProposeDone): void {

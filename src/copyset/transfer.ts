@@ -1,11 +1,12 @@
 // Owns the sending of Raft snapshots: offers the state's list of items, asks what the receiver holds of
 // those that it wants, sends what differs (from where an earlier attempt stopped), and asks it to
-// install them. All transfers of a host share one rate. A transfer that fails is reported to the core,
-// which tries again when it probes.
+// install them. All transfers of a host share one rate, in pieces so small that each is a moment's worth
+// of it. A transfer that fails is reported to the core, which tries again when it probes.
 
 import { assert } from '../base/assert.ts'
 import { asLemnisError, LemnisError } from '../base/errors.ts'
 import { RateLimit } from '../base/rate.ts'
+import { KIB } from '../base/units.ts'
 import type { Env } from '../env/env.ts'
 import { METHODS } from '../format/methods.ts'
 import type { Observer } from '../observe/observe.ts'
@@ -27,6 +28,13 @@ import {
   type TransferPiece,
   type TransferWanted,
 } from './transfer-codec.ts'
+
+/** A piece is worth at most so much of the rate. */
+const PIECE_MS = 8
+/** So much of it may be saved up, as timers come late. */
+const SAVED_MS = 4 * PIECE_MS
+/** Smaller ones cost more than they help. */
+const PIECE_BYTES_MIN = 16 * KIB
 
 /** A transfer under way, for people. */
 export interface TransferProgress {
@@ -58,7 +66,7 @@ export class Transfers {
     this.#env = env
     this.#observer = observer
     this.#config = config
-    this.#rate = new RateLimit(config.transferBytesPerSecond)
+    this.#rate = new RateLimit(config.transferBytesPerSecond, SAVED_MS)
   }
 
   list(): readonly TransferProgress[] {
@@ -140,12 +148,12 @@ export class Transfers {
     { id: item, resumeAt }: TransferWanted,
     flying: Set<Promise<void>>,
   ): Promise<void> {
-    const { transferPieceBytes, transferPiecesInFlight } = this.#config
+    const { transferPiecesInFlight } = this.#config
     if (resumeAt === TRANSFER_END) return
     const { group } = running
     const have = await this.#ask(running, { group, transfer, item })
     for (let cursor = resumeAt; cursor !== TRANSFER_END; ) {
-      const { bytes, next } = await source.read(item, cursor, transferPieceBytes, have)
+      const { bytes, next } = await source.read(item, cursor, this.#pieceBytes(), have)
       assert(next === TRANSFER_END || next > cursor, 'a snapshot goes on')
       await this.#pay(bytes.byteLength)
       if (flying.size >= transferPiecesInFlight) await Promise.race(flying)
@@ -156,6 +164,12 @@ export class Transfers {
       cursor = next
     }
     running.itemsSent++
+  }
+
+  /** At a low rate small ones: a large one would hold up a processor that has clients to serve. */
+  #pieceBytes(): number {
+    const bytes = (this.#rate.perSecond / 1000) * PIECE_MS
+    return Math.min(this.#config.transferPieceBytes, Math.max(PIECE_BYTES_MIN, Math.floor(bytes)))
   }
 
   /** What the receiver holds of an item. */

@@ -57,6 +57,18 @@ describe('draining', () => {
     )
   })
 
+  it('begins nothing where a majority is silent, however short', () => {
+    const view = cluster(12, 4, 120)
+    const silent = { isDraining: true, presence: 'unstable' } as const
+    const { operators, waiting } = planDrain(new Pass(changed(view, [1, 2], silent), LIMITS))
+    const both = view.copysets.filter(({ members }) => members.includes(1) && members.includes(2))
+    expect(both.length).toBeGreaterThan(0)
+    const begun = new Set(operators.map(({ copyset }) => copyset))
+    expect(both.filter(({ id }) => begun.has(id))).toEqual([])
+    expect(waiting.get('no-quorum')).toBe(both.length)
+    expect(operators.length).toBeGreaterThan(both.length)
+  })
+
   it('keeps the others even', () => {
     const now = settled(changed(cluster(12, 3, 160), [1, 2, 3], DRAINING), TIGHT)
     const others = countsOf(now).copysets.slice(3)

@@ -49,7 +49,7 @@ function leave(pass: Pass, index: number): MoveOperator | LeadOperator | Obstacl
   const from = choose(pass, places)
   const isSlow = pass.at(from).isSlow
   const priority = isSlow ? 'high' : 'normal'
-  if (pass.soundOf(index) < quorumOf(members.length)) return 'no-quorum'
+  if (heardOf(pass, index) < quorumOf(members.length)) return 'no-quorum'
   if (pass.position(leader) === from) {
     const handover = relieve(pass, index)
     if (handover !== 'no-place') return handover
@@ -60,6 +60,19 @@ function leave(pass: Pass, index: number): MoveOperator | LeadOperator | Obstacl
   if (typeof to === 'string') return to
   const why = isSlow ? 'slow' : 'drain'
   return { kind: 'move', copyset, from: pass.at(from).id, to: pass.at(to).id, why, priority }
+}
+
+/**
+ * Sound members that are heard: those that are silent for a short time may be back, but until then no
+ * change commits, and one that is begun would only hold a place.
+ */
+function heardOf(pass: Pass, index: number): number {
+  const copyset = pass.copyset(index)
+  let heard = 0
+  for (const place of pass.members(index)) {
+    if (pass.isSound(copyset, place) && pass.at(place).presence === 'online') heard++
+  }
+  return heard
 }
 
 /** The sick one first, then the fullest: so that all that are drained are done together. */

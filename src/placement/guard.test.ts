@@ -39,6 +39,24 @@ describe('the guard', () => {
     expect(guard(drained, QUIET, LIMITS)).toMatchObject({ reasons: [], away: 0, expected: 9 })
   })
 
+  it('does not wait for a zone whose chunkservers are all emptied or heard', () => {
+    const zone = [1, 5, 9]
+    const DRAINED = { ...OFFLINE, isDraining: true }
+    expect(guard(changed(view, zone, DRAINED), QUIET, LIMITS)).toMatchObject({
+      reasons: [],
+      zonesAway: [],
+    })
+    // Two of it are waited for, on two servers.
+    const some = changed(changed(view, zone, OFFLINE), [1], DRAINED)
+    expect(guard(some, QUIET, LIMITS).zonesAway).toEqual(['default/z0'])
+    // One that is heard while it is emptied proves that the zone is there.
+    const heard = changed(changed(view, zone, OFFLINE), [1], {
+      presence: 'online',
+      isDraining: true,
+    })
+    expect(guard(heard, QUIET, LIMITS).zonesAway).toEqual([])
+  })
+
   it('holds everything while a zone is away, for maintenance, and while the MDS is young', () => {
     const away = guard(changed(view, [1, 5, 9], OFFLINE), QUIET, LIMITS)
     expect(away.reasons).toEqual(['zone-away', 'many-away'])

@@ -57,11 +57,15 @@ export function guard(view: ClusterView, facts: GuardFacts, limits: GuardLimits)
   return { reasons, zonesAway: zones, away, expected }
 }
 
-/** Zones in which every chunkserver is silent; a lost disk is no silence. */
+/**
+ * Zones in which every chunkserver is silent. A lost disk is no silence, and one that is emptied is not
+ * waited for; while it is heard it tells that the zone is there.
+ */
 export function zonesAway(view: ClusterView, serversMin: number): string[] {
   const zones = new Map<string, { isAway: boolean; servers: Set<string> }>()
   for (const chunkserver of view.chunkservers) {
-    if (chunkserver.isLost) continue
+    const isSilent = chunkserver.presence !== 'online'
+    if (chunkserver.isLost || (isSilent && chunkserver.isDraining)) continue
     const name = `${chunkserver.pool}/${chunkserver.zone}`
     let zone = zones.get(name)
     if (zone === undefined) {
@@ -69,7 +73,7 @@ export function zonesAway(view: ClusterView, serversMin: number): string[] {
       zones.set(name, zone)
     }
     zone.servers.add(chunkserver.server)
-    if (chunkserver.presence === 'online') zone.isAway = false
+    if (!isSilent) zone.isAway = false
   }
   const away: string[] = []
   for (const [name, { isAway, servers }] of zones) {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { planLeaders, planLeadersAtOnce } from './leaders.ts'
+import { chooseFirstLeaders, planLeaders, planLeadersAtOnce } from './leaders.ts'
 import { Pass, type PlanLimits } from './pass.ts'
 import { planRelief } from './relieve.ts'
 import { applied, changed, cluster, countsOf, LIMITS, spreadOf } from './testing/clusters.ts'
@@ -41,7 +41,7 @@ describe('the balance of leaders', () => {
       fc.property(shape, ({ perZone, zones, each, seed }) => {
         const view = lopsided(cluster(perZone * zones, zones, perZone * zones * each, seed))
         expect(spreadOf(countsOf(settled(view, TIGHT)).leads)).toBeLessThanOrEqual(1)
-        const atOnce = applied(view, planLeadersAtOnce(view, TIGHT).operators)
+        const atOnce = applied(view, planLeadersAtOnce(view))
         expect(spreadOf(countsOf(atOnce).leads)).toBeLessThanOrEqual(1)
         expect(planLeaders(new Pass(atOnce, LIMITS)).operators).toEqual([])
       }),
@@ -68,7 +68,7 @@ describe('the balance of leaders', () => {
     const now = settled(view, LIMITS)
     expect(leadsOf(now, [9])).toEqual(before)
     expect(spreadOf(leadsOf(now, [1, 2, 3, 4, 5, 6, 7, 8]))).toBeLessThanOrEqual(1)
-    const { operators } = planLeadersAtOnce(view, LIMITS)
+    const operators = planLeadersAtOnce(view)
     expect(spreadOf(countsOf(applied(view, operators)).leads)).toBeLessThanOrEqual(1)
     expect(new Set(operators.map(({ why }) => why))).toEqual(new Set(['asked']))
   })
@@ -82,6 +82,44 @@ describe('the balance of leaders', () => {
     expect(operators.filter(({ copyset }) => ids.has(copyset))).toEqual([])
     const busy = { ...view, copysets: view.copysets.map((one) => ({ ...one, isBusy: true })) }
     expect(planLeaders(new Pass(busy, LIMITS)).operators).toEqual([])
+  })
+})
+
+describe('the leaders that a new pool is to have', () => {
+  const shape = fc.record({
+    perZone: fc.integer({ min: 1, max: 6 }),
+    zones: fc.integer({ min: 3, max: 6 }),
+    each: fc.integer({ min: 1, max: 20 }),
+    replicas: fc.integer({ min: 1, max: 3 }),
+    seed: fc.nat(),
+  })
+
+  it('are members, and even to one', () => {
+    fc.assert(
+      fc.property(shape, ({ perZone, zones, each, replicas, seed }) => {
+        const copysets = perZone * zones * each
+        const view = cluster(perZone * zones, zones, copysets, seed, replicas)
+        const members = view.copysets.map((copyset) => copyset.members)
+        const before = { ...view, copysets: [], pools: [] }
+        const first = chooseFirstLeaders(before, 'default', members)
+        expect(first.every((leader, i) => members[i]?.includes(leader))).toBe(true)
+        const led = view.copysets.map((copyset, i) => ({ ...copyset, leader: first[i] as number }))
+        expect(spreadOf(countsOf({ ...view, copysets: led }).leads)).toBeLessThanOrEqual(1)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('make up for those of the copysets that are there, which are left alone', () => {
+    // Chunkservers 2 and 3 lead 12 each, 1 and all the others nothing.
+    const view = cluster(9, 3, 24)
+    const copysets = view.copysets.map((copyset, i) => ({ ...copyset, leader: 2 + (i % 2) }))
+    const members = cluster(9, 3, 84, 2).copysets.map((copyset) => copyset.members)
+    const first = chooseFirstLeaders({ ...view, copysets }, 'default', members)
+    const leads = view.chunkservers.map(({ id }) => first.filter((one) => one === id).length)
+    expect(leads).toEqual([12, 0, 0, 12, 12, 12, 12, 12, 12])
+    const elsewhere = chooseFirstLeaders({ ...view, copysets }, 'other', members)
+    expect(elsewhere).toHaveLength(84)
   })
 })
 

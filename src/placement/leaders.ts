@@ -8,7 +8,19 @@
 import { must } from '../base/assert.ts'
 import type { LeadOperator, OperatorReason, Plan } from './operator.ts'
 import { NOWHERE, Pass, type PlanLimits } from './pass.ts'
-import { type ChunkserverView, type ClusterView, isGone } from './view.ts'
+import { type ChunkserverView, type ClusterView, type CopysetView, isGone } from './view.ts'
+
+/** What is asked for waits for nobody. */
+const UNLIMITED: PlanLimits = {
+  movesMax: Number.POSITIVE_INFINITY,
+  movesPerChunkserverMax: Number.POSITIVE_INFINITY,
+  handoversMax: Number.POSITIVE_INFINITY,
+  handoversPerChunkserverMax: Number.POSITIVE_INFINITY,
+  serverSilentMax: Number.POSITIVE_INFINITY,
+  zoneGuardServersMin: 0,
+  balancePercent: 0,
+  leaderUpMinMs: 0,
+}
 
 /** Little by little, within the limits. */
 export function planLeaders(pass: Pass): Plan {
@@ -19,16 +31,14 @@ export function planLeaders(pass: Pass): Plan {
  * All at once, because somebody asked for it: without limits, and without waiting for anybody. A
  * copyset that one chain hands on may be handed on by another; what counts is where it ends.
  */
-export function planLeadersAtOnce(view: ClusterView, limits: PlanLimits): Plan {
-  const handoversMax = Number.POSITIVE_INFINITY
-  const unlimited = { handoversMax, handoversPerChunkserverMax: handoversMax, leaderUpMinMs: 0 }
+export function planLeadersAtOnce(view: ClusterView): LeadOperator[] {
   const operators = new Map<number, LeadOperator>()
   let copysets = view.copysets
   for (;;) {
-    const pass = new Pass({ ...view, copysets }, { ...limits, ...unlimited })
+    const pass = new Pass({ ...view, copysets }, UNLIMITED)
     const more = new Map<number, LeadOperator>()
     for (const operator of plan(pass, 'asked')) more.set(operator.copyset, operator)
-    if (more.size === 0) return { operators: [...operators.values()], waiting: new Map() }
+    if (more.size === 0) return [...operators.values()]
     for (const [copyset, { to, ...operator }] of more) {
       const from = operators.get(copyset)?.from ?? operator.from
       if (from === to) operators.delete(copyset)
@@ -39,6 +49,38 @@ export function planLeadersAtOnce(view: ClusterView, limits: PlanLimits): Plan {
       return operator === undefined ? copyset : { ...copyset, leader: operator.to }
     })
   }
+}
+
+/**
+ * For each copyset about to be founded, by its members, which of them is to lead first: so that all
+ * are even with those that the pool has already, which are left as they are.
+ */
+export function chooseFirstLeaders(
+  view: ClusterView,
+  pool: string,
+  founding: readonly (readonly number[])[],
+): number[] {
+  const leads = new Map<number, number>()
+  const countLead = (id: number): unknown => leads.set(id, (leads.get(id) ?? 0) + 1)
+  const old = view.copysets.filter((copyset) => copyset.pool === pool)
+  for (const { leader } of old) countLead(leader)
+  const fresh = founding.map((members, i): CopysetView => {
+    const counts = members.map((id) => leads.get(id) ?? 0)
+    const leader = must(members[counts.indexOf(Math.min(...counts))] ?? null, 'a member')
+    countLead(leader)
+    // No copyset has an id below 1.
+    return { id: -1 - i, pool, members, leader, isBusy: false, damaged: [] }
+  })
+  const handovers = planLeadersAtOnce({
+    chunkservers: view.chunkservers.filter((chunkserver) => chunkserver.pool === pool),
+    copysets: [...old.map((copyset) => ({ ...copyset, isBusy: true })), ...fresh],
+    // It may be about to be made, too.
+    pools: [{ name: pool, replicas: founding[0]?.length ?? 0 }],
+    operators: [],
+  })
+  const leaders = fresh.map(({ leader }) => leader)
+  for (const { copyset, to } of handovers) leaders[-1 - copyset] = to
+  return leaders
 }
 
 function plan(pass: Pass, why: OperatorReason): LeadOperator[] {

@@ -56,6 +56,14 @@ describe('a disk that is slower than its peers', () => {
     expect(feel(disturbed, slow).slow).toBe('latency')
   })
 
+  it('that was silent for long is not slow again by one bad second', () => {
+    const slow = feel([...Array(5).fill(SLOW_US), 500])
+    const later = sense(slow, { seconds: [], errors: 0 }, PEERS_US, LIMITS, 100_000)
+    expect(later.slow).toBe(null)
+    expect(feel([SLOW_US], later).slow).toBe(null)
+    expect(feel(Array(5).fill(SLOW_US), later).slow).toBe('latency')
+  })
+
   it('stays slow over a start of the MDS, without a second of proof', () => {
     const slow = recordedSense('latency', LIMITS, 1000)
     expect(feel([500, 500], slow).slow).toBe('latency')

@@ -83,7 +83,10 @@ export function sense(
 ): Sense {
   const known = forgetErrors(before, limits, nowMs)
   const felt = feelErrors(feelSeconds(known, seen.seconds, peersUs, limits, nowMs), seen, nowMs)
-  return { ...felt, slow: verdict(felt, limits, nowMs) }
+  const slow = verdict(felt, limits, nowMs)
+  // Who is sound again begins anew: one that was silent meanwhile has not lived its bad seconds down.
+  const isOver = before.slow !== null && slow === null
+  return { ...felt, slow, score: isOver ? 0 : felt.score }
 }
 
 function feelSeconds(

@@ -44,6 +44,8 @@ export interface CopysetView {
   readonly isBusy: boolean
   /** Members whose replica is damaged, or gone, while their chunkserver serves. */
   readonly damaged: readonly number[]
+  /** Where a replica of it could not be built lately: only if there is no other place. */
+  readonly avoided?: readonly number[]
 }
 
 export interface PoolView {

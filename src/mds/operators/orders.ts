@@ -51,17 +51,22 @@ export class Orders {
     return wantedMs > Math.max(startedMs, record?.scrubbedMs ?? 0) ? wantedMs : 0
   }
 
-  /** Founding replicas of a chunkserver that it has not reported yet. */
+  /**
+   * Founding replicas of a chunkserver that it has not reported yet: those that are to lead first of
+   * all, so that they stand for election before the others wonder why nobody does.
+   */
   founding(chunkserver: number): Order[] {
-    const orders: Order[] = []
+    const leaders: Order[] = []
+    const others: Order[] = []
     for (const id of this.#topology.copysetsOf(chunkserver)) {
       const copyset = this.#topology.copysets.get(id)
-      if (copyset?.founding !== true || orders.length >= ORDERS_MAX) continue
+      if (copyset?.founding !== true) continue
       const replica = copyset.voters.find((voter) => chunkserverOf(voter) === chunkserver)
       if (replica === undefined || this.#reports.replica(id, replica) !== undefined) continue
+      const orders = replica === copyset.voters[0] ? leaders : others
       orders.push({ kind: 'found', group: id, replica, voters: [...copyset.voters] })
     }
-    return orders
+    return [...leaders, ...others].slice(0, ORDERS_MAX)
   }
 
   #ofReplica(report: ReplicaReport): Order | null {

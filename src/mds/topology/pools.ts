@@ -13,12 +13,14 @@ import type { CopysetRecord, IssuedRecord, PoolRecord } from '../../format/recor
 import type { Observer } from '../../observe/observe.ts'
 import { Chooser } from '../../placement/choose.ts'
 import { copysetCountFor, createCopysets } from '../../placement/create.ts'
+import { chooseFirstLeaders } from '../../placement/leaders.ts'
 import { type ChunkserverView, isGone, isUsable, quorumOf } from '../../placement/view.ts'
 import type { ClusterViews } from '../cluster-view.ts'
 import type { Courier } from '../operators/courier.ts'
 import type { Orders } from '../operators/orders.ts'
 import type { GroupMember, MdsTopology } from '../records.ts'
-import { type Draft, issueReplica, type Topology } from './topology.ts'
+import { chunkserverOf, type Draft, issueReplica, type Topology } from './topology.ts'
+import { zonesMissing } from './unplaceable.ts'
 
 /** Epoch that every group is founded with (raft/configuration.ts). */
 const FOUNDING_EPOCH = 1
@@ -121,14 +123,19 @@ export class Pools implements MdsTopology {
   ): CopysetRecord[] {
     const { env, topology } = this.#options
     const { name, replicas } = pool
+    const missing = zonesMissing(pool, this.#options.views.chunkservers())
+    if (missing !== null) throw missing
     const usable = this.#usable(pool)
     const count = copysets === 0 ? copysetCountFor(usable.length, replicas) : copysets
     if (count > COPYSETS_MAX) {
       throw new LemnisError('INVALID_ARGUMENT', { copysets: count, most: COPYSETS_MAX })
     }
-    const first = topology.cluster.nextCopyset
+    const firstId = topology.cluster.nextCopyset
     const laid = createCopysets(usable, replicas, count, env.random.fork(label))
+    const view = this.#options.views.cluster(() => false)
+    const leaders = chooseFirstLeaders(view, name, laid)
     return laid.map((members, i) => {
+      const leader = leaders[i]
       const voters: number[] = []
       let issued: IssuedRecord[] = []
       for (const member of members) {
@@ -136,8 +143,8 @@ export class Pools implements MdsTopology {
         voters.push(next.replica)
         issued = next.issued
       }
-      voters.sort((a, b) => a - b)
-      const id = first + i
+      voters.sort((a, b) => order(a, b, leader))
+      const id = firstId + i
       return { id, pool: name, epoch: FOUNDING_EPOCH, voters, learners: [], founding: true, issued }
     })
   }
@@ -226,6 +233,12 @@ export class Pools implements MdsTopology {
       address: topology.addressOf(chunkserver),
     }))
   }
+}
+
+/** By id, but who is to lead comes first. */
+function order(a: number, b: number, leader: number | undefined): number {
+  const rank = (voter: number): number => (chunkserverOf(voter) === leader ? 0 : 1)
+  return rank(a) - rank(b) || a - b
 }
 
 /** Ids named in one detail. */
