@@ -8,6 +8,7 @@ import { type Chunkserver, type Copyset, type Member, NO_SCRUB } from '../format
 import type { ChunkserverRecord, CopysetRecord } from '../format/records/topology.ts'
 import { Pairs } from '../placement/pairs.ts'
 import type { ClusterViews } from './cluster-view.ts'
+import { isScrubAsked } from './operators/scrubs.ts'
 import type { Reports } from './reports.ts'
 import { chunkserverOf, type Topology } from './topology/topology.ts'
 
@@ -83,6 +84,7 @@ export class Answers {
       disk: heard?.last.disk ?? { ...NO_DISK, capacityBytes: record.capacityBytes },
       io: heard?.last.io ?? NO_IO,
       scrub: heard?.last.scrub ?? NO_SCRUB,
+      ...(isScrubAsked(record, this.#topology.cluster) ? { scrubAsked: true } : {}),
       copysets: this.#topology.copysetsOf(id).size,
       damaged: damaged.length,
       ...(record.draining === undefined ? {} : { draining: record.draining }),

@@ -45,12 +45,21 @@ export class ClusterViews {
     this.#limits = limits
   }
 
-  /** `isHeld` names copysets that are to be left alone for now. */
-  cluster(isHeld: (copyset: number) => boolean): ClusterView {
+  /**
+   * `isHeld` names copysets that are to be left alone for now, `avoidedBy` where they could not be built.
+   */
+  cluster(
+    isHeld: (copyset: number) => boolean,
+    avoidedBy: (copyset: number) => readonly number[] = () => [],
+  ): ClusterView {
     const { copysets, operators, pools } = this.#topology
     return {
       chunkservers: this.chunkservers(),
-      copysets: Array.from(copysets.values(), (copyset) => this.#copyset(copyset, isHeld)),
+      copysets: Array.from(copysets.values(), (copyset) => {
+        const avoided = avoidedBy(copyset.id)
+        const view = this.#copyset(copyset, isHeld)
+        return avoided.length === 0 ? view : { ...view, avoided }
+      }),
       pools: Array.from(pools.values(), ({ name, replicas }) => ({ name, replicas })),
       operators: Array.from(operators.values(), plannedOf),
     }

@@ -56,7 +56,7 @@ export const MDS_CONFIG = {
   ),
   operatorTimeoutMs: durationSetting(
     1_800_000,
-    'A rebuild not done after this time is given up and decided anew.',
+    'A rebuild that gets no further for this time is given up and decided anew.',
   ),
   removeTimeoutMs: durationSetting(
     300_000,

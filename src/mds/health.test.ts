@@ -51,7 +51,7 @@ describe('the health of a cluster', () => {
     for (const reason of reasons) expect(reason).toMatch(/^[A-Z0-9][^:]+: [^;]+; [^;]+\.$/)
     expect(reasons).toContain(
       'Chunkserver 1 is offline: the other replicas serve, and what they held is rebuilt where ' +
-        'there is a place for it; start them again, or replace their disks.',
+        'there is a place for it; start it again, or replace its disk.',
     )
   })
 

@@ -124,7 +124,9 @@ function* silentReasons({ chunkservers }: HealthFacts): Generator<string> {
     yield sentence(
       subject(offline, 'is offline', 'are offline'),
       'the other replicas serve, and what they held is rebuilt where there is a place for it',
-      'start them again, or replace their disks',
+      offline.length === 1
+        ? 'start it again, or replace its disk'
+        : 'start them again, or replace their disks',
     )
   }
   const unstable = chunkservers.filter((one) => one.state === 'unstable' && !one.isLost)
@@ -132,7 +134,9 @@ function* silentReasons({ chunkservers }: HealthFacts): Generator<string> {
     yield sentence(
       subject(unstable, 'has not been heard for a while', 'have not been heard for a while'),
       'the other replicas serve, and nothing is moved yet',
-      'see whether their processes and hosts run',
+      unstable.length === 1
+        ? 'see whether its process and host run'
+        : 'see whether their processes and hosts run',
     )
   }
 }

@@ -40,7 +40,7 @@ export class Reports {
   readonly #heard = new Map<number, Heard>()
   /** Who says in its newest heartbeat that it leads a copyset; seldom more than one. */
   readonly #leads = new Map<number, readonly LeaderReport[]>()
-  /** When a chunkserver registered, which is a sign of life too. */
+  /** When one of which nothing was heard registered first: a sign of life too. */
   readonly #registeredMs = new Map<number, number>()
   /** Since when a chunkserver has been heard without a gap, of those that had one in this life. */
   readonly #upSinceMs = new Map<number, number>()
@@ -56,7 +56,9 @@ export class Reports {
     this.#startedMs = clock.monotonicMs()
   }
 
+  /** Once: one that starts over and over, and never says what it has, is not there. */
   registered(chunkserver: number): void {
+    if (this.#registeredMs.has(chunkserver) || this.#heard.has(chunkserver)) return
     this.#registeredMs.set(chunkserver, this.#clock.monotonicMs())
   }
 

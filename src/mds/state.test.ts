@@ -156,6 +156,24 @@ describe('the ledger', () => {
     expect(await world.settle(codeOf(late))).toBe('NOT_LEADER')
   })
 
+  it('takes what the mirror has forgotten for nothing that is not there', async () => {
+    const { world, host, store, ledger, seen } = await makeRig()
+    await world.settle(ledger.change(putting(seen, 'record/a')))
+    const put = { kind: 'put', key: 'election/a', value: '' } as const
+    const revision = (await world.settle(store.commit([], [put]))) as number
+    const condition = { kind: 'created', key: 'election/a', revision } as const
+    const mirror = new Mirror(store, clockOf(host))
+    mirror.start()
+    const opening = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
+    const other = await world.settle(opening)
+    expect((await world.settle(other.read('record/a')))?.key).toBe('record/a')
+    // As when its watch had to begin anew, between two readings.
+    mirror.stop()
+    expect(await world.settle(codeOf(other.read('record/a')))).toBe('DISCONNECTED')
+    const load = other.load('record/', ({ key }) => void seen.push(key))
+    expect(await world.settle(codeOf(load))).toBe('DISCONNECTED')
+  })
+
   it('reads from the store when the mirror does not follow', async () => {
     const { world, host, store, ledger, seen } = await makeRig()
     await world.settle(ledger.change(putting(seen, 'record/a')))

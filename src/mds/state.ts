@@ -117,8 +117,9 @@ export class Ledger {
   /** All records whose keys begin with `prefix`, in the order of their keys; before any change. */
   async load(prefix: string, visit: (item: MetaItem) => void): Promise<void> {
     const end = `${prefix}\x7f`
-    if (this.#mirror !== null) {
-      for (const item of this.#mirror.items(prefix, end)) visit(item)
+    const atHand = this.#atHand()
+    if (atHand !== null) {
+      for (const item of atHand.items(prefix, end)) visit(item)
       return
     }
     for (let from = prefix; ; ) {
@@ -131,7 +132,17 @@ export class Ledger {
 
   /** Before any change. */
   async read(key: string): Promise<MetaItem | null> {
-    return this.#mirror === null ? this.#store.get(key) : this.#mirror.get(key)
+    const atHand = this.#atHand()
+    return atHand === null ? this.#store.get(key) : atHand.get(key)
+  }
+
+  /** Null when the store is read. A mirror that began anew meanwhile has nothing, not no records. */
+  #atHand(): Mirror | null {
+    if (this.#mirror?.isLoaded !== false) return this.#mirror
+    throw new LemnisError('DISCONNECTED', {
+      what: 'metadata store',
+      reason: 'the watch began anew',
+    })
   }
 
   /**

@@ -9,7 +9,7 @@ import { hostConfig } from '../copyset/config.ts'
 import type { Env } from '../env/env.ts'
 import { LIST_CHUNKSERVERS } from '../format/control/mds.ts'
 import { START_LEADER_BALANCE } from '../format/control/operators.ts'
-import { DRAIN } from '../format/control/topology.ts'
+import { DRAIN, GROW_POOL } from '../format/control/topology.ts'
 import { SILENT } from '../observe/observe.ts'
 import { raftLogConfig } from '../raftlog/config.ts'
 import { rpcConfig } from '../rpc/config.ts'
@@ -98,6 +98,21 @@ describe('the MDS and real chunkservers', () => {
     await fleet.untilAll('ok')
     expect(fleet.eventsOf('mds_membership_conflict')).toEqual([])
     expect((await fleet.status()).health).toEqual({ state: 'ok', reasons: [] })
+  })
+
+  it('have leaders that are even from the first moment, also when a pool grows', async () => {
+    const fleet = new RealFleet(2, { ...SLOWER, balanceIntervalMs: 300_000 })
+    await fleet.upReal(3, 2)
+    const leads = async (): Promise<number[]> => {
+      await fleet.untilAll('ok')
+      const { chunkservers } = await fleet.ask(LIST_CHUNKSERVERS, {})
+      return chunkservers.map(({ leaders }) => leaders)
+    }
+    await fleet.createPool(60)
+    expect(await leads()).toEqual([10, 10, 10, 10, 10, 10])
+    await fleet.ask(GROW_POOL, { name: 'default', copysets: 30 })
+    expect(await leads()).toEqual([15, 15, 15, 15, 15, 15])
+    expect(fleet.eventsOf('mds_operator_finished')).toEqual([])
   })
 
   it('hand leaders over when asked, and what a drained one holds', async () => {

@@ -129,10 +129,15 @@ export class EtcdCommits {
   async #makeMarker(deadlineMs: number): Promise<Marker> {
     const lease = randomInt(1, 2 ** 48 - 1)
     const given = { id: lease, ttlSeconds: MARKER_TTL_SECONDS }
-    await this.#members.untilAnswered(
-      (member, timeoutMs) => this.#members.once(member, LEASE_GRANT, given, timeoutMs),
-      deadlineMs,
-    )
+    try {
+      await this.#members.untilAnswered(
+        (member, timeoutMs) => this.#members.once(member, LEASE_GRANT, given, timeoutMs),
+        deadlineMs,
+      )
+    } catch (error) {
+      // Granted by an attempt whose answer was lost.
+      if (asLemnisError(error).code !== 'ALREADY_EXISTS') throw error
+    }
     return { key: this.#keys.markerOf(lease), lease, revision: 0 }
   }
 

@@ -11,9 +11,9 @@ export function isLost(error: LemnisError): boolean {
   return error.code === 'DISCONNECTED' || error.code === 'DEADLINE_EXCEEDED'
 }
 
-/** The token of a user has ended; a new one is needed. */
+/** The token of a user has ended, or is older than the last change of users; a new one is needed. */
 export function isTokenError({ code, details }: ServiceError): boolean {
-  return code === status.UNAUTHENTICATED || details.includes('invalid auth token')
+  return code === status.UNAUTHENTICATED || /invalid auth token|auth store is old/.test(details)
 }
 
 export function etcdErrorOf(error: ServiceError, member: string): LemnisError {
@@ -45,8 +45,11 @@ function refusalOf(
 ): LemnisError {
   const { reason } = detail
   if (reason.includes('database space exceeded')) return new LemnisError('NO_SPACE', detail, error)
-  if (reason.includes('too many requests')) return new LemnisError('DISCONNECTED', detail, error)
   const isTooLarge = /too many operations|too large|larger than max/.test(reason)
+  // Also what ends a connection under its calls has this status.
+  if (error.code === status.RESOURCE_EXHAUSTED && !isTooLarge) {
+    return new LemnisError('DISCONNECTED', detail, error)
+  }
   const cure = isTooLarge ? { cure: `start etcd with ${ETCD_FLAGS}` } : {}
   return new LemnisError('INVALID_ARGUMENT', { ...detail, ...cure }, error)
 }

@@ -167,6 +167,13 @@ describe.skipIf(!HAS_ETCD)('the store on an etcd of three members', () => {
     })
   })
 
+  it('commits although nobody heard that its marker has a lease', async () => {
+    const member = await follower()
+    await begin(member)
+    member.cut('answers')
+    expect(await store.commit([], [{ kind: 'put', key: 'a', value: '' }])).toBeGreaterThan(0)
+  })
+
   it('ends every call in time when all members are gone, and works when they are back', async () => {
     await begin(undefined, 5000)
     const lease = await store.grantLease(60_000)
@@ -232,6 +239,10 @@ describe.skipIf(!HAS_ETCD)('the store on an etcd of three members', () => {
     )
     expect(well.known.map(({ name }) => name).toSorted()).toEqual(['m0', 'm1', 'm2'])
     expect([well.alarms, well.refusals]).toEqual([[], []])
+    // The default of etcd.
+    expect(well.members.map(({ status }) => status?.quotaBytes)).toEqual(
+      etcd.members.map(() => 2 * 1024 ** 3),
+    )
     expect(well.readMs).toBeGreaterThan(0)
     const [first, second] = etcd.members.filter((member) => member !== leader)
     await first?.kill()
@@ -239,6 +250,23 @@ describe.skipIf(!HAS_ETCD)('the store on an etcd of three members', () => {
     const ill = await readEtcdHealth(all)
     expect(ill.readMs).toBeNull()
     expect(ill.members.filter(({ problem }) => problem !== null)).toHaveLength(2)
+  })
+
+  it('says that an etcd is full, and of how much', async () => {
+    const full = await TestEtcd.start({ flags: ['--quota-backend-bytes=1048576'] })
+    const some = await EtcdStore.open(full.endpoints)
+    const value = 'x'.repeat(100_000)
+    const fill = async (): Promise<void> => {
+      for (let i = 0; i < 50; i++) await some.commit([], [{ kind: 'put', key: `k${i}`, value }])
+    }
+    await expect(fill()).rejects.toThrow('NO_SPACE')
+    const { alarms, members, readMs } = await readEtcdHealth(full.endpoints)
+    expect(alarms).toEqual(['NOSPACE'])
+    expect(members[0]?.status).toMatchObject({ quotaBytes: 1048576 })
+    expect(members[0]?.status?.dbBytes).toBeGreaterThan(1048576 * 0.75)
+    expect(readMs).toBeGreaterThan(0)
+    await some.close()
+    await full.stop()
   })
 
   it('says which flags etcd needs for large commits', async () => {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Mirror } from '../../test/contract/metastore.ts'
 import { HAS_ETCD, TestEtcd } from '../../test/harness/etcd.ts'
 import type { MetaStore } from '../env/metastore.ts'
+import type { EtcdConfig } from './etcd-config.ts'
 import { EtcdStore } from './etcd-store.ts'
 
 const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0
@@ -71,28 +72,35 @@ describe.skipIf(!HAS_ETCD || !HAS_OPENSSL)('an etcd with TLS', () => {
   })
 })
 
+type Ask = (what: string, body: object) => Promise<void>
+
+/** A user of it who may do everything under the prefix, and what a store is told of him. */
+async function withUser(etcd: TestEtcd): Promise<{ ask: Ask; config: Partial<EtcdConfig> }> {
+  const ask: Ask = async (what, body) => {
+    const url = `http://${etcd.members[0]?.ownEndpoint}/v3/auth/${what}`
+    const answer = await fetch(url, { method: 'POST', body: JSON.stringify(body) })
+    expect([what, answer.status]).toEqual([what, 200])
+  }
+  await ask('user/add', { name: 'root', password: 'r00t' })
+  await ask('role/add', { name: 'root' })
+  await ask('user/grant', { user: 'root', role: 'root' })
+  await ask('user/add', { name: 'lemnis', password: 's3cret' })
+  await ask('role/add', { name: 'keeper' })
+  const base64 = (text: string): string => Buffer.from(text).toString('base64')
+  const perm = { permType: 'READWRITE', key: base64('lemnis/'), range_end: base64('lemnis0') }
+  await ask('role/grant', { name: 'keeper', perm })
+  await ask('user/grant', { user: 'lemnis', role: 'keeper' })
+  await ask('enable', {})
+  writeFileSync(path('password'), 's3cret\n')
+  return { ask, config: { user: 'lemnis', passwordFile: path('password') } }
+}
+
 describe.skipIf(!HAS_ETCD)('an etcd with users', () => {
   it('is used by who knows the password, also when etcd has forgotten the token', async () => {
     const etcd = await TestEtcd.start()
     const [member] = etcd.members
-    const ask = async (what: string, body: object): Promise<void> => {
-      const url = `http://${member?.ownEndpoint}/v3/auth/${what}`
-      const answer = await fetch(url, { method: 'POST', body: JSON.stringify(body) })
-      expect([what, answer.status]).toEqual([what, 200])
-    }
-    await ask('user/add', { name: 'root', password: 'r00t' })
-    await ask('role/add', { name: 'root' })
-    await ask('user/grant', { user: 'root', role: 'root' })
-    await ask('user/add', { name: 'lemnis', password: 's3cret' })
-    await ask('role/add', { name: 'keeper' })
-    const base64 = (text: string): string => Buffer.from(text).toString('base64')
-    const perm = { permType: 'READWRITE', key: base64('lemnis/'), range_end: base64('lemnis0') }
-    await ask('role/grant', { name: 'keeper', perm })
-    await ask('user/grant', { user: 'lemnis', role: 'keeper' })
-    await ask('enable', {})
-    writeFileSync(path('password'), 's3cret\n')
+    const { config } = await withUser(etcd)
     writeFileSync(path('wrong'), 'guess\n')
-    const config = { user: 'lemnis', passwordFile: path('password') }
     const store = await EtcdStore.open(etcd.endpoints, config)
     expect(await put(store, 'a')).not.toBeNull()
     const lease = await store.grantLease(60_000)
@@ -110,6 +118,37 @@ describe.skipIf(!HAS_ETCD)('an etcd with users', () => {
       const opening = EtcdStore.open(etcd.endpoints, one)
       await expect(opening).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     }
+    await etcd.stop()
+  })
+
+  it.skipIf(!HAS_OPENSSL)('is used on when others of its users have changed', async () => {
+    const key = path('jwt.key')
+    execFileSync('openssl', ['genrsa', '-out', key, '2048'], { stdio: 'pipe' })
+    execFileSync('openssl', ['rsa', '-in', key, '-pubout', '-out', path('jwt.pub')], {
+      stdio: 'pipe',
+    })
+    // These tokens say of which state of the users they are.
+    const jwt = `jwt,pub-key=${path('jwt.pub')},priv-key=${key},sign-method=RS256,ttl=10m`
+    const etcd = await TestEtcd.start({ flags: [`--auth-token=${jwt}`] })
+    const { config } = await withUser(etcd)
+    const store = await EtcdStore.open(etcd.endpoints, config)
+    const lease = await store.grantLease(60_000)
+    expect(await put(store, 'a')).not.toBeNull()
+    const login = await fetch(`http://${etcd.members[0]?.ownEndpoint}/v3/auth/authenticate`, {
+      method: 'POST',
+      body: JSON.stringify({ name: 'root', password: 'r00t' }),
+    })
+    const { token } = (await login.json()) as { token: string }
+    const added = await fetch(`http://${etcd.members[0]?.ownEndpoint}/v3/auth/user/add`, {
+      method: 'POST',
+      headers: { authorization: token },
+      body: JSON.stringify({ name: 'somebody', password: 'else' }),
+    })
+    expect(added.status).toBe(200)
+    expect(await put(store, 'b')).not.toBeNull()
+    await store.keepLease(lease)
+    expect((await store.range('a', 'z', 10)).map(({ key: name }) => name)).toEqual(['a', 'b'])
+    await store.close()
     await etcd.stop()
   })
 })

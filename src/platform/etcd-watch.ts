@@ -156,7 +156,8 @@ export class EtcdWatch implements MetaWatch {
       if (watchId >= 0) this.#toldRevision = Math.max(this.#toldRevision ?? 0, revision)
       return
     }
-    this.#fragments.push(...events)
+    // One by one: as arguments of one call so many do not fit the stack.
+    for (const event of events) this.#fragments.push(event)
     if (isFragment) return
     const whole = this.#fragments
     this.#fragments = []

@@ -49,7 +49,7 @@ const UNDECIDED: ReadonlySet<ErrorCode> = new Set([
 /** Every call is answered NOT_LEADER, with the leader to ask. */
 export function refuseAll(server: RpcServer, leader: () => Address): void {
   for (let method = METHOD_FIRST; method <= METHOD_LAST; method++) {
-    server.handle(method, (incoming) => incoming.fail(notLeader(leader())))
+    server.handle(method, (incoming) => incoming.fail(notLeader(leader())), 'not-leader')
   }
 }
 
@@ -82,13 +82,14 @@ export class TermCalls implements CallTable {
     this.#methods.add(call.method)
     const taken = this.#observer.counter('mds_calls_total', call.name)
     const seconds = this.#observer.histogram('mds_call_seconds', call.name)
-    this.#server.handle(call.method, (incoming) => {
+    const handler = (incoming: IncomingCall): void => {
       taken.add(1)
       const startedMs = this.#clock.monotonicMs()
       this.#take(call, work, incoming, () => {
         seconds.record((this.#clock.monotonicMs() - startedMs) / 1000)
       })
-    })
+    }
+    this.#server.handle(call.method, handler, call.name)
   }
 
   /** Takes no more calls; resolves when those in flight are answered, or after `limitMs`. */

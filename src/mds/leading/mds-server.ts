@@ -16,6 +16,7 @@ import { decodeRecord } from '../../format/records/record.ts'
 import { ClusterRecord } from '../../format/records/topology.ts'
 import type { Observer } from '../../observe/observe.ts'
 import { rpcConfig } from '../../rpc/config.ts'
+import type { IncomingCall } from '../../rpc/incoming.ts'
 import { RpcServer } from '../../rpc/server.ts'
 import { mdsConfig } from '../config.ts'
 import { Mds, type MdsOptions, type MdsWait } from '../mds.ts'
@@ -331,7 +332,8 @@ export class MdsServer {
 
   #standBy(rpc: RpcServer): void {
     refuseAll(rpc, () => this.#leaderToAsk())
-    rpc.handle(SHOW_MDS.method, (incoming) => incoming.reply(encodeControl(this.show())))
+    const show = (incoming: IncomingCall): void => incoming.reply(encodeControl(this.show()))
+    rpc.handle(SHOW_MDS.method, show, SHOW_MDS.name)
   }
 
   // --- who leads

@@ -12,7 +12,7 @@ import {
   SHOW_OPERATOR,
   START_LEADER_BALANCE,
 } from '../../format/control/operators.ts'
-import { DRAIN } from '../../format/control/topology.ts'
+import { DRAIN, REMOVE_POOL } from '../../format/control/topology.ts'
 import { Fleet } from '../testing/fleet.ts'
 import type { ScriptedChunkserver } from '../testing/scripted-chunkserver.ts'
 
@@ -83,6 +83,39 @@ describe('operators', () => {
     expect(await fleet.refusal(SHOW_OPERATOR, { id: 9999 })).toBe('NOT_FOUND')
   })
 
+  it('say how many bytes are to go, and until when, as far as leaders say', async () => {
+    const fleet = await stuck()
+    for (const chunkserver of fleet.chunkservers) {
+      chunkserver.replicaBytes = 1000
+      chunkserver.sends = { bytesSent: 0, bytesWanted: 0, lastsMs: 0 }
+    }
+    await fleet.run(500)
+    const count = (await operators(fleet, 'active')).length
+    // Nothing was sent yet: as much as the others have.
+    for (const one of await operators(fleet, 'active')) {
+      expect(one).toMatchObject({ bytesTotal: 1000 })
+      expect(one).not.toHaveProperty('endsMs')
+    }
+    expect((await fleet.status()).operators).toMatchObject({ bytesLeft: count * 1000 })
+
+    for (const chunkserver of fleet.chunkservers) {
+      chunkserver.sends = { bytesSent: 300, bytesWanted: 900, lastsMs: 30_000 }
+    }
+    await fleet.run(500)
+    const nowMs = fleet.wallMs()
+    for (const { bytesDone, bytesTotal, endsMs } of await operators(fleet, 'active')) {
+      expect([bytesDone, bytesTotal]).toEqual([300, 900])
+      // 600 bytes at 10 a second.
+      expect(Math.abs((endsMs ?? 0) - nowMs - 60_000)).toBeLessThan(500)
+    }
+    const { operators: summary, moving } = await fleet.status()
+    expect(summary?.bytesLeft).toBe(count * 600)
+    expect(moving[0]).toMatchObject({ bytesDone: 300, bytesTotal: 900 })
+    // Those that wait are as many bytes each, sent at the rate of those under way.
+    expect(summary?.endsMs).toBeGreaterThanOrEqual(nowMs + 59_000)
+    for (const chunkserver of fleet.chunkservers) chunkserver.refusesNew = false
+  })
+
   it('go on under another MDS, with their ids, and are not begun twice', async () => {
     const fleet = await stuck()
     const before = await operators(fleet, 'active')
@@ -123,6 +156,19 @@ describe('operators', () => {
     expect(fleet.wrongs()).toEqual([])
   })
 
+  it('of a pool that is removed end with it, and are shown after', async () => {
+    const fleet = await stuck()
+    const active = await operators(fleet, 'active')
+    await fleet.ask(REMOVE_POOL, { name: 'default' })
+    expect(await operators(fleet, 'active')).toEqual([])
+    for (const { id } of active) {
+      expect(await fleet.ask(SHOW_OPERATOR, { id })).toMatchObject({
+        state: 'cancelled',
+        error: 'not-wanted',
+      })
+    }
+  })
+
   it('that an older version wrote are numbered and go on', async () => {
     const fleet = await stuck()
     const before = await operators(fleet, 'active')
@@ -160,6 +206,30 @@ describe('operators', () => {
     expect(must(ended.endedMs, 'an end') - one.sinceMs).toBeLessThan(7000)
   })
 
+  it('are given up when they get no further, not because there is much to do', async () => {
+    const fleet = await stuck({ operatorTimeoutMs: 2000, operatorRetryMs: 60_000 })
+    const { id } = must((await operators(fleet, 'active'))[0], 'an operator')
+    const send = (bytesSent: number): void => {
+      for (const chunkserver of fleet.chunkservers) {
+        chunkserver.sends = { bytesSent, bytesWanted: 1000, lastsMs: 1000 }
+      }
+    }
+    for (let bytesSent = 100; bytesSent <= 800; bytesSent += 100) {
+      send(bytesSent)
+      await fleet.run(1000)
+    }
+    expect(await fleet.ask(SHOW_OPERATOR, { id })).toMatchObject({ state: 'ongoing' })
+    // From the beginning again is no progress, however often.
+    for (let round = 1; round <= 3; round++) {
+      send(round * 100)
+      await fleet.run(1000)
+    }
+    expect(await fleet.ask(SHOW_OPERATOR, { id })).toMatchObject({
+      state: 'failed',
+      error: 'timeout',
+    })
+  })
+
   it('give way to what is more urgent while they have not begun', async () => {
     const fleet = new Fleet(1, { leaderUpMinMs: 0 })
     await fleet.serving(3, 2, 12)
@@ -184,7 +254,7 @@ describe('operators', () => {
     )
     const ended = await fleet.ask(SHOW_OPERATOR, { id: lead.id })
     expect(ended.state).toBe('cancelled')
-    expect(['replaced', 'target-gone', 'not-wanted']).toContain(ended.error)
+    expect(ended.error).toBe('target-unfit')
   })
 
   it('that would make a damaged replica lead make room for its rebuild, urgent as they are', async () => {
@@ -195,6 +265,7 @@ describe('operators', () => {
     await fleet.until('an operator', () => fleet.eventsOf('mds_operator_begun').length > 0)
     const lead = must((await operators(fleet, 'active'))[0], 'an operator')
     expect(lead).toMatchObject({ kind: 'lead', why: 'slow', priority: 'high', state: 'ordered' })
+    expect((await fleet.copysets()).map(({ health }) => health)).toEqual(['ok', 'ok', 'ok', 'ok'])
     const target = must(
       fleet.chunkservers.find(({ id }) => id === lead.to),
       'its chunkserver',

@@ -21,8 +21,10 @@ import type { MdsConfig } from '../config.ts'
 import type { Reports } from '../reports.ts'
 import { chunkserverOf, type Draft, issueReplica, type Topology } from '../topology/topology.ts'
 import type { Courier } from './courier.ts'
+import { Deadlines } from './deadlines.ts'
 import type { Orders } from './orders.ts'
 import type { Progress } from './progress.ts'
+import { Setbacks } from './setbacks.ts'
 
 export interface OperatorsOptions {
   readonly env: Env
@@ -61,13 +63,14 @@ const BEGIN_MAX = Math.min(256, Math.floor(META_CHANGES_MAX / 4))
 
 export class Operators {
   readonly #options: OperatorsOptions
-  /** When an operator is given up, by this MDS's clock. */
-  readonly #deadlines = new Map<number, number>()
-  /** Copysets left alone after an operator was given up, and until when. */
-  readonly #heldUntilMs = new Map<number, number>()
+  readonly #deadlines: Deadlines
+  readonly #setbacks: Setbacks
 
   constructor(options: OperatorsOptions) {
     this.#options = options
+    const { env, topology, reports, config } = options
+    this.#deadlines = new Deadlines(env.clock, topology, reports)
+    this.#setbacks = new Setbacks(env.clock, topology, config.operatorRetryMs)
   }
 
   /** Numbers those that were decided before operators had ids. */
@@ -84,11 +87,12 @@ export class Operators {
 
   /** Its copyset is to be left alone for now. */
   isHeld(copyset: number): boolean {
-    const untilMs = this.#heldUntilMs.get(copyset)
-    if (untilMs === undefined) return false
-    if (this.#options.env.clock.monotonicMs() < untilMs) return true
-    this.#heldUntilMs.delete(copyset)
-    return false
+    return this.#setbacks.isHeld(copyset)
+  }
+
+  /** Chunkservers on which a replica of it could not be built. */
+  avoidedBy(copyset: number): readonly number[] {
+    return this.#setbacks.avoidedBy(copyset)
   }
 
   /** Its leader works on it, or the new replica is a member in some way. Unknown counts as yes. */
@@ -140,7 +144,7 @@ export class Operators {
   #draft(draft: Draft, planned: PlannedOperator): OperatorRecord | null {
     const { env, topology, observer } = this.#options
     const copyset = topology.copysets.get(planned.copyset)
-    if (copyset === undefined || !this.#makesRoom(draft, planned)) return null
+    if (copyset === undefined) return null
     const { kind, why, priority } = planned
     const voterOn = (chunkserver: number): number | undefined =>
       copyset.voters.find((voter) => chunkserverOf(voter) === chunkserver)
@@ -159,17 +163,25 @@ export class Operators {
     let to = kind === 'lead' ? voterOn(planned.to) : undefined
     if (kind === 'lead' && to === undefined) return null
     if (kind === 'move' || kind === 'add') {
-      if (kind === 'add' && voterOn(planned.to) !== undefined) return null
+      // Two on one chunkserver are lost together, and it would refuse the second.
+      const stays = voterOn(planned.to)
+      if (stays !== undefined && stays !== from) return null
+    }
+    const ends = () => ({
+      ...(from === undefined ? {} : { from }),
+      ...(to === undefined ? {} : { to }),
+    })
+    if (!this.#isStillWanted({ ...common, ...ends() }, copyset)) return null
+    if (!this.#makesRoom(draft, planned)) return null
+    if (kind === 'move' || kind === 'add') {
       const made = issueReplica(copyset, planned.to)
       to = made.replica
       draft.putCopyset({ ...copyset, issued: made.issued })
     }
-    const ends = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) }
-    const record: OperatorRecord = { ...common, ...ends, id: nextId(draft) }
+    const record: OperatorRecord = { ...common, ...ends(), id: nextId(draft) }
     draft.putOperator(record)
     draft.after(() => {
-      const deadlineMs = env.clock.monotonicMs() + record.limitMs
-      this.#deadlines.set(record.id, deadlineMs)
+      this.#deadlines.begin(record)
       observer.counter('mds_operators_begun_total', why).add(1)
       this.#say('mds_operator_begun', record)
     })
@@ -218,9 +230,8 @@ export class Operators {
       if (ending !== null) endings.set(operator, ending)
     }
     if (endings.size > 0) await this.#endAll(endings)
-    if (this.#deadlines.size <= topology.operators.size) return
-    const live = new Set(Array.from(topology.operators.values(), ({ id }) => id))
-    for (const id of this.#deadlines.keys()) if (!live.has(id)) this.#deadlines.delete(id)
+    this.#deadlines.keep(topology.operators)
+    this.#setbacks.prune()
   }
 
   async #endAll(endings: ReadonlyMap<OperatorRecord, Ending>): Promise<void> {
@@ -236,8 +247,8 @@ export class Operators {
   }
 
   #endingOf(operator: OperatorRecord, halt: 'guard' | 'maintenance' | null): Ending | null {
-    const { env, topology, views } = this.#options
-    if (env.clock.monotonicMs() >= this.#deadlineOf(operator)) return failed('timeout')
+    const { topology, views } = this.#options
+    if (this.#deadlines.isOver(operator)) return failed('timeout')
     const { from, to, kind } = operator
     const copyset = topology.copysets.get(operator.copyset)
     const isMember = (replica: number | undefined): boolean =>
@@ -298,18 +309,6 @@ export class Operators {
     }
   }
 
-  /** What is left of its time by the record, half of it at least: another host has another date. */
-  #deadlineOf({ id, sinceMs, limitMs }: OperatorRecord): number {
-    const { env } = this.#options
-    let deadlineMs = this.#deadlines.get(id)
-    if (deadlineMs === undefined) {
-      const leftMs = limitMs - Math.max(0, env.clock.wallMs() - sinceMs)
-      deadlineMs = env.clock.monotonicMs() + Math.max(leftMs, limitMs / 2)
-      this.#deadlines.set(id, deadlineMs)
-    }
-    return deadlineMs
-  }
-
   // --- ending
 
   /** Adds the end of the copyset's operator to `draft`, if `copyset`, as it is now, has what it wanted. */
@@ -330,6 +329,12 @@ export class Operators {
     this.#draftEnd(draft, operator, null)
   }
 
+  /** Adds its end to `draft` when its copyset is no more. */
+  noteRemoved(draft: Draft, copyset: number): void {
+    const operator = this.#options.topology.operators.get(copyset)
+    if (operator !== undefined) this.#draftEnd(draft, operator, cancelled('not-wanted'))
+  }
+
   /** Gives one up because somebody asked for it; false when it has ended meanwhile. */
   async cancel(operator: OperatorRecord, reason: EndReason = 'asked'): Promise<boolean> {
     const { topology } = this.#options
@@ -339,7 +344,7 @@ export class Operators {
   }
 
   #draftEnd(draft: Draft, operator: OperatorRecord, ending: Ending | null): void {
-    const { env, config, observer } = this.#options
+    const { env, observer } = this.#options
     const ended: EndedOperatorRecord = {
       ...operator,
       state: ending?.state ?? 'finished',
@@ -353,16 +358,15 @@ export class Operators {
       observer.counter('mds_operators_ended_total', ended.state).add(1)
       if (ending === null) return this.#finished(operator)
       const { reason } = ending
-      const heldUntilMs = env.clock.monotonicMs() + config.operatorRetryMs
-      if (reason === 'timeout' || reason === 'asked') {
-        this.#heldUntilMs.set(operator.copyset, heldUntilMs)
-      }
+      if (reason === 'timeout') this.#setbacks.timedOut(operator)
+      else if (reason === 'asked') this.#setbacks.hold(operator)
       observer.emit('mds_operator_dropped', { ...fieldsOf(operator), reason })
     })
   }
 
   #finished(operator: OperatorRecord): void {
     const { kind } = operator
+    this.#setbacks.finished(operator)
     if (kind === 'move' || kind === 'add') this.#options.progress.finished()
     this.#say('mds_operator_finished', operator)
   }

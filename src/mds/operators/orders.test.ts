@@ -5,6 +5,7 @@ import type { Env } from '../../env/env.ts'
 import type { Order, ReplicaReport } from '../../format/control/chunkserver.ts'
 import type { CopysetRecord, OperatorRecord } from '../../format/records/topology.ts'
 import { type Observer, SILENT } from '../../observe/observe.ts'
+import type { PlannedOperator } from '../../placement/operator.ts'
 import { rpcConfig } from '../../rpc/config.ts'
 import { SimHost } from '../../sim/host.ts'
 import { SimMetaDisk } from '../../sim/metastore.ts'
@@ -50,6 +51,11 @@ class Rig {
   readonly events: { name: string; fields: Readonly<Record<string, unknown>> }[] = []
   #topology: Topology | null = null
   #heartbeats: Heartbeats | null = null
+  #operators: Operators | null = null
+
+  get operators(): Operators {
+    return must(this.#operators, 'operators')
+  }
 
   get topology(): Topology {
     return must(this.#topology, 'a topology')
@@ -84,6 +90,7 @@ class Rig {
     const progress = new Progress(env.clock)
     const world = { env, observer, config, topology, reports, views, orders, courier, progress }
     const operators = new Operators(world)
+    this.#operators = operators
     const told = { intervalMs: 1000, limits: () => [] }
     this.#heartbeats = new Heartbeats({ observer, topology, reports, orders, operators, ...told })
     await this.write((draft) => {
@@ -185,6 +192,9 @@ function operator(
     limitMs: 60_000,
   }
 }
+
+type Distributed<T> = T extends unknown ? Omit<T, 'copyset' | 'priority'> : never
+type Planned = Distributed<PlannedOperator>
 
 /** Chunkserver 4 has taken the place of 3. */
 const AFTER = { epoch: 5, voters: [r(1), r(2), r(4)] }
@@ -310,6 +320,24 @@ describe('a founding replica', () => {
   })
 })
 
+describe('founding replicas', () => {
+  it('that are to lead first are ordered first', async () => {
+    const rig = new Rig()
+    await rig.up({ founding: true })
+    await rig.write((draft) => {
+      for (const [id, first, ...others] of [
+        [GROUP + 1, 3, 1, 2],
+        [GROUP + 2, 2, 1, 3],
+      ] as const) {
+        const voters = [first, ...others].map((chunkserver) => r(chunkserver))
+        draft.putCopyset({ ...rig.record, id, voters })
+      }
+    })
+    const firsts = (await rig.beat(2)).map((order) => order.kind === 'found' && order.group)
+    expect(firsts).toEqual([GROUP + 2, GROUP, GROUP + 1])
+  })
+})
+
 describe('a leader', () => {
   const leader = report(r(1), { leads: true, appliedIndex: 100 })
   let rig: Rig
@@ -332,6 +360,33 @@ describe('a leader', () => {
     expect(await rig.beat(1, leader)).toEqual([
       { kind: 'change', group: GROUP, epoch: 1, voters: [r(1), r(3)] },
     ])
+  })
+
+  describe('of a plan that is out of date', () => {
+    const begin = (planned: Planned): Promise<number> => {
+      const operator: PlannedOperator = { copyset: GROUP, priority: 'high', ...planned }
+      const seen = new Map([[GROUP, rig.record]])
+      return rig.world.settle(rig.operators.beginAll([operator], seen, () => true))
+    }
+
+    it('is never told to add a second replica where one stays', async () => {
+      expect(await begin({ kind: 'move', from: 1, to: 3, why: 'damaged' })).toBe(0)
+      expect(rig.topology.operators.size).toBe(0)
+      // A damaged one is made anew where it is.
+      expect(await begin({ kind: 'move', from: 1, to: 1, why: 'damaged' })).toBe(1)
+    })
+
+    it('is never told to remove what its pool wants', async () => {
+      await rig.write((draft) => {
+        draft.putPool({ name: 'default', replicas: 3, copysets: 1, createdMs: 0 })
+      })
+      expect(await begin({ kind: 'remove', from: 3, why: 'too-many' })).toBe(0)
+      expect(await begin({ kind: 'add', to: 4, why: 'too-few' })).toBe(0)
+      await rig.write((draft) => {
+        draft.putCopyset({ ...rig.record, voters: [r(1), r(2), r(3), r(4)] })
+      })
+      expect(await begin({ kind: 'remove', from: 3, why: 'too-many' })).toBe(1)
+    })
   })
 
   it('hands over before it is removed itself, to the one that has most', async () => {

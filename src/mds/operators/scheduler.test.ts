@@ -18,6 +18,24 @@ async function untilEmpty(fleet: Fleet, id: number): Promise<void> {
   expect(await hasNone()).toBe(true)
 }
 
+describe('the guard', () => {
+  it('is news of trouble only where there is some, not when an MDS begins to lead', async () => {
+    const fleet = new Fleet()
+    await fleet.serving(3, 2)
+    fleet.crashMds()
+    first(fleet).host.crash()
+    fleet.startMds()
+    await fleet.run(1000)
+    expect(fleet.eventsOf('mds_young')).toHaveLength(1)
+    expect(fleet.eventsOf('mds_guard_changed')).toEqual([])
+    first(fleet).start()
+    await fleet.until('everybody', () => fleet.eventsOf('mds_guard_lifted').length > 0)
+    for (const chunkserver of fleet.chunkservers) chunkserver.host.crash()
+    await fleet.until('trouble', () => fleet.eventsOf('mds_guard_changed').length > 0)
+    expect(String(fleet.eventsOf('mds_guard_changed')[0]?.['reasons'])).toContain('many-away')
+  })
+})
+
 describe('recovery', () => {
   it('rebuilds what an offline chunkserver held, and ends what comes back with it', async () => {
     const fleet = new Fleet()
@@ -188,6 +206,21 @@ describe('recovery', () => {
       fleet.eventsOf('mds_operator_dropped').some((one) => one['reason'] === 'timeout'),
     )
     stuck.refusesNew = false
+    await untilEmpty(fleet, gone.id)
+    await fleet.untilAll('ok')
+  })
+
+  it('goes elsewhere after a rebuild that took too long', async () => {
+    const fleet = new Fleet(1, { operatorTimeoutMs: 2000 })
+    await fleet.serving(3, 3)
+    const gone = first(fleet)
+    const others = fleet.chunkservers.filter(
+      ({ place, id }) => place.zone === gone.place.zone && id !== gone.id,
+    )
+    // It is heard, but nobody gets a replica made there.
+    const deaf = must(others[0], 'a target')
+    deaf.refusesNew = true
+    gone.host.crash()
     await untilEmpty(fleet, gone.id)
     await fleet.untilAll('ok')
   })

@@ -178,7 +178,7 @@ export class Scheduler {
     this.#guard = guard({ ...view, chunkservers: this.#missed(view) }, facts, config)
     const { away, expected, reasons } = this.#guard
     if (reasons.join(' ') === before.reasons.join(' ')) return view
-    observer.emit('mds_guard_changed', { reasons: reasons.join(' '), away, expected })
+    observer.emit(guardEvent(this.#guard), { reasons: reasons.join(' '), away, expected })
     if (!isMass(before) || isMass(this.#guard)) return view
     // They come back one after the other: the last ones have their whole time to do so.
     reports.pardon()
@@ -188,7 +188,10 @@ export class Scheduler {
   #view(): ClusterView {
     const { env, views, operators, observer } = this.#options
     const beforeMs = env.clock.monotonicMs()
-    const view = views.cluster((copyset) => operators.isHeld(copyset))
+    const view = views.cluster(
+      (copyset) => operators.isHeld(copyset),
+      (copyset) => operators.avoidedBy(copyset),
+    )
     const seconds = (env.clock.monotonicMs() - beforeMs) / 1000
     observer.histogram('mds_view_seconds').record(seconds)
     return view
@@ -275,7 +278,7 @@ export class Scheduler {
 
   /** Hands leaders over until all lead about as many, at once. Says how many. */
   async balanceLeaders(): Promise<number> {
-    const { config, topology, operators, observer } = this.#options
+    const { topology, operators, observer } = this.#options
     const view = this.#look()
     const { reasons } = this.#guard
     if (reasons.length > 0) {
@@ -283,7 +286,7 @@ export class Scheduler {
       throw new LemnisError('CONFLICT', { reason, guard: reasons.join(' ') })
     }
     const seen = new Map(topology.copysets)
-    const { operators: planned } = planLeadersAtOnce(view, config)
+    const planned = planLeadersAtOnce(view)
     const begun = await operators.beginAll(planned, seen, () => this.#mayMove())
     observer.emit('mds_leaders_balanced', { operators: begun })
     return begun
@@ -373,6 +376,12 @@ export class Scheduler {
     const saysEmpty = heard?.last.complete === true && heard.replicas.size === 0
     return presence === 'offline' || (presence === 'online' && saysEmpty)
   }
+}
+
+/** An MDS that has just begun to lead has to hear everybody: that is no trouble. */
+function guardEvent({ reasons }: Guard): 'mds_guard_changed' | 'mds_guard_lifted' | 'mds_young' {
+  if (reasons.length === 0) return 'mds_guard_lifted'
+  return reasons.every((reason) => reason === 'young') ? 'mds_young' : 'mds_guard_changed'
 }
 
 /** So much is away that it will come back together. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { must } from '../../base/assert.ts'
+import { LIST_CHUNKSERVERS, START_SCRUB } from '../../format/control/mds.ts'
 import {
   type ScrubWindow,
   SET_SCRUB_WINDOW,
@@ -78,5 +79,21 @@ describe('scrubs by themselves', () => {
     fleet.startMds()
     await fleet.run(3000)
     expect(scrubsOf(fleet)).toEqual([1, 1, 1])
+  })
+
+  it('that somebody asks for are told until they have ended', async () => {
+    const fleet = new Fleet()
+    await fleet.up(3, 1)
+    const asked = async (): Promise<(boolean | undefined)[]> =>
+      (await fleet.ask(LIST_CHUNKSERVERS, {})).chunkservers.map(({ scrubAsked }) => scrubAsked)
+    expect(await asked()).toEqual([undefined, undefined, undefined])
+    for (const chunkserver of fleet.chunkservers) chunkserver.scrubMs = 1000
+    await fleet.ask(START_SCRUB, {})
+    expect(await asked()).toEqual([true, true, true])
+    await fleet.run(500)
+    expect(fleet.chunkservers.map(({ isScrubbing }) => isScrubbing)).toEqual([true, true, true])
+    expect(await asked()).toEqual([true, true, true])
+    await fleet.run(2000)
+    expect(await asked()).toEqual([undefined, undefined, undefined])
   })
 })

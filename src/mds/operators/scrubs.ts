@@ -5,7 +5,7 @@
 
 import type { Env } from '../../env/env.ts'
 import type { ScrubWindow } from '../../format/control/operators.ts'
-import type { ChunkserverRecord } from '../../format/records/topology.ts'
+import type { ChunkserverRecord, ClusterRecord } from '../../format/records/topology.ts'
 import type { Reports } from '../reports.ts'
 import type { Topology } from '../topology/topology.ts'
 
@@ -97,10 +97,11 @@ export class Scrubs {
   }
 
   /** One that is away holds no place: it goes on when it is back. */
-  #runs({ id, scrubMs = 0, scrubbedMs = 0 }: ChunkserverRecord): boolean {
+  #runs(record: ChunkserverRecord): boolean {
+    const { id } = record
     if (this.#reports.presenceOf(id) !== 'online') return false
-    const isAsked = Math.max(scrubMs, this.#topology.cluster.scrubMs) > scrubbedMs
-    return isAsked || this.#reports.of(id)?.last.scrub.state === 'running'
+    const isRunning = this.#reports.of(id)?.last.scrub.state === 'running'
+    return isRunning || isScrubAsked(record, this.#topology.cluster)
   }
 
   async #tell(chunkservers: readonly ChunkserverRecord[], nowMs: number): Promise<void> {
@@ -115,6 +116,14 @@ export class Scrubs {
       return draft.write(() => {})
     })
   }
+}
+
+/** It was told to, by itself or with all, and has not said that it ended what was asked. */
+export function isScrubAsked(
+  { scrubMs = 0, scrubbedMs = 0 }: ChunkserverRecord,
+  cluster: Pick<ClusterRecord, 'scrubMs'>,
+): boolean {
+  return Math.max(scrubMs, cluster.scrubMs) > scrubbedMs
 }
 
 /** Whether scrubs may begin now; a window may reach over midnight. */

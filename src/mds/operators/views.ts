@@ -28,6 +28,15 @@ export interface OperatorViewsOptions {
   readonly waiting: () => number
 }
 
+/** A replica that is being built. */
+interface Built {
+  readonly totalBytes: number
+  /** Null while nothing is known of it. */
+  readonly doneBytes: number | null
+  /** At which it is sent; 0 when it is not, or nobody says. */
+  readonly bytesPerMs: number
+}
+
 export class OperatorViews {
   readonly #options: OperatorViewsOptions
 
@@ -102,20 +111,43 @@ export class OperatorViews {
     return kind === 'lead' ? 'waits for the hand-over' : 'waits for its leader to begin'
   }
 
-  /** What the new replica is to have, and what it says it has. */
-  #bytesOf({ copyset: id, kind, to }: OperatorRecord): {
-    bytesDone?: number
-    bytesTotal?: number
-  } {
+  /** How much of the new replica is there, as far as its leader or it has said. */
+  #bytesOf(operator: OperatorRecord): Pick<Operator, 'bytesDone' | 'bytesTotal' | 'endsMs'> {
+    const built = this.#builtOf(operator)
+    if (built === null) return {}
+    const { doneBytes, totalBytes, bytesPerMs } = built
+    return {
+      bytesTotal: totalBytes,
+      ...(doneBytes === null ? {} : { bytesDone: doneBytes }),
+      ...(bytesPerMs === 0 ? {} : { endsMs: this.#endsMs(leftOf(built), bytesPerMs) }),
+    }
+  }
+
+  #builtOf({ copyset: id, kind, to }: OperatorRecord): Built | null {
     const { topology, reports } = this.#options
     const copyset = topology.copysets.get(id)
-    if ((kind !== 'move' && kind !== 'add') || copyset === undefined || to === undefined) return {}
+    if ((kind !== 'move' && kind !== 'add') || copyset === undefined || to === undefined) {
+      return null
+    }
     const leader = reports.leaderOf(copyset)
-    if (leader === null) return {}
-    const bytesTotal = leader.report.usedBytes
-    const bytesDone = reports.replica(id, to)?.usedBytes
-    if (bytesDone === undefined) return { bytesTotal }
-    return { bytesTotal, bytesDone: Math.min(bytesDone, bytesTotal) }
+    if (leader === null) return null
+    const sending = leader.report.sending?.find((one) => one.to === to)
+    if (sending !== undefined && sending.bytesWanted > 0) {
+      const { bytesSent, bytesWanted, lastsMs } = sending
+      return {
+        doneBytes: Math.min(bytesSent, bytesWanted),
+        totalBytes: bytesWanted,
+        bytesPerMs: bytesSent / Math.max(1, lastsMs),
+      }
+    }
+    const totalBytes = leader.report.usedBytes
+    const hasBytes = reports.replica(id, to)?.usedBytes
+    const doneBytes = hasBytes === undefined ? null : Math.min(hasBytes, totalBytes)
+    return { doneBytes, totalBytes, bytesPerMs: 0 }
+  }
+
+  #endsMs(bytes: number, bytesPerMs: number): number {
+    return Math.round(this.#options.clock.wallMs() + bytes / bytesPerMs)
   }
 
   // --- the status
@@ -141,14 +173,36 @@ export class OperatorViews {
     let ordered = 0
     let ongoing = 0
     let rebuilds = 0
+    let bytesLeft = 0
+    let bytesPerMs = 0
     for (const operator of topology.operators.values()) {
       if (this.#stateOf(operator) === 'ongoing') ongoing++
       else ordered++
-      if (operator.kind === 'move' || operator.kind === 'add') rebuilds++
+      if (operator.kind !== 'move' && operator.kind !== 'add') continue
+      rebuilds++
+      const built = this.#builtOf(operator)
+      if (built === null) continue
+      bytesLeft += leftOf(built)
+      bytesPerMs += built.bytesPerMs
     }
-    const endsMs = progress.endsMs(rebuilds + (rebuilds === 0 ? 0 : waiting()))
-    return { ordered, ongoing, ...(endsMs === null ? {} : { endsMs }) }
+    if (rebuilds === 0) return { ordered, ongoing }
+    const all = rebuilds + waiting()
+    const byCount = progress.endsMs(all)
+    // Those that wait are as large as the others.
+    const byBytes = bytesPerMs === 0 ? null : this.#endsMs((bytesLeft * all) / rebuilds, bytesPerMs)
+    // Small ones take longer than their bytes; few large ones are not counted yet.
+    const endsMs = Math.max(byCount ?? 0, byBytes ?? 0)
+    return {
+      ordered,
+      ongoing,
+      ...(bytesLeft === 0 ? {} : { bytesLeft }),
+      ...(endsMs === 0 ? {} : { endsMs }),
+    }
   }
+}
+
+function leftOf({ totalBytes, doneBytes }: Built): number {
+  return totalBytes - (doneBytes ?? 0)
 }
 
 function whatMoves({ kind, from = 0, to = 0 }: OperatorRecord): string {

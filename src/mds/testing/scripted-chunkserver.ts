@@ -11,6 +11,7 @@ import {
   type Order,
   REGISTER_CHUNKSERVER,
   type ReplicaReport,
+  type SendingReport,
 } from '../../format/control/chunkserver.ts'
 import { SILENT } from '../../observe/observe.ts'
 import { RpcClient } from '../../rpc/client.ts'
@@ -69,6 +70,9 @@ export class ScriptedChunkserver {
   complete = true
   /** Makes no replicas. */
   refusesNew = false
+  /** What its replicas hold, and how far the state is that one of them sends to a new one. */
+  replicaBytes = 0
+  sends: Omit<SendingReport, 'to'> | null = null
   /** Hands no leadership over. */
   refusesLead = false
   scrubStartedMs = 0
@@ -242,7 +246,8 @@ export class ScriptedChunkserver {
       learners: isNew ? [...truth.learners] : [],
       appliedIndex: this.appliedIndex,
       chunks: 0,
-      usedBytes: 0,
+      usedBytes: this.replicaBytes,
+      ...(leads && this.sends !== null ? { sending: sendings(truth, this.sends) } : {}),
       ...(damage === undefined ? {} : { damage }),
       ...(leads && truth.goal !== null ? { changing: 'catch-up' } : {}),
     }
@@ -288,4 +293,13 @@ export class ScriptedChunkserver {
       }
     }
   }
+}
+
+/** To everybody that is to become a member. */
+function sendings(
+  { goal, voters }: { goal: number[] | null; voters: number[] },
+  how: Omit<SendingReport, 'to'>,
+): SendingReport[] {
+  const added = (goal ?? []).filter((replica) => !voters.includes(replica))
+  return added.map((to) => ({ ...how, to }))
 }

@@ -86,12 +86,12 @@ export class VolumeRig {
     return rig
   }
 
-  /** Boots the MDS, after a crash too, and waits until it serves. */
-  async start(): Promise<void> {
+  /** Boots the MDS, after a crash too, and waits until it serves: so long after it has read all. */
+  async start(waitsMs = 0): Promise<void> {
     this.service = null
     this.failure = null
     this.host.start((env) => {
-      this.#boot(env).catch((error: unknown) => {
+      this.#boot(env, waitsMs).catch((error: unknown) => {
         this.failure = asLemnisError(error)
       })
     })
@@ -104,7 +104,7 @@ export class VolumeRig {
     await this.start()
   }
 
-  async #boot(env: Env): Promise<void> {
+  async #boot(env: Env, waitsMs: number): Promise<void> {
     const ledger = await Ledger.open(this.disk.mount(), SILENT, 'mds', env.clock.wallMs())
     this.ledger = ledger
     ledger.onFailed = (error) => {
@@ -120,6 +120,7 @@ export class VolumeRig {
       bugs: new Set(this.#options.bugs),
     }
     const service = await VolumeService.load(context)
+    await new Promise<void>((resume) => void env.clock.after(waitsMs, resume))
     const server = await RpcServer.listen(env, SILENT, MDS_ADDRESS, rpcConfig(), 'mds')
     const term = { isValid: () => ledger.failure === null, leader: () => '' }
     service.start(new TermCalls(server, env.clock, SILENT, term))

@@ -10,11 +10,12 @@ import type { ReplyOf, RequestOf } from '../../format/control/call.ts'
 import type { REMOVE_POOL } from '../../format/control/topology.ts'
 import type { CopysetRecord, EndingRecord, PoolRecord } from '../../format/records/topology.ts'
 import type { Observer } from '../../observe/observe.ts'
+import type { Operators } from '../operators/operators.ts'
 import type { Heartbeat } from '../reports.ts'
 import type { Pools } from './pools.ts'
 import { chunkserverOf, type Draft, type Topology } from './topology.ts'
 
-/** In one commit, of two or three changes each. */
+/** In one commit, of at most four changes each. */
 const BATCH = 1000
 /**
  * Complete heartbeats in a row without a replica that was to end; an order to found one may have
@@ -27,6 +28,7 @@ export interface PoolRemovalOptions {
   readonly observer: Observer
   readonly topology: Topology
   readonly pools: Pools
+  readonly operators: Operators
   /** Volumes of a pool, whatever their state. */
   readonly volumesIn: (pool: string) => number
 }
@@ -92,7 +94,7 @@ export class PoolRemoval {
     const members = [...voters, ...learners].map(chunkserverOf)
     const holders = new Set([...members, ...issued.map(({ chunkserver }) => chunkserver)])
     draft.endCopyset({ id, pool, chunkservers: [...holders].sort((a, b) => a - b) })
-    if (this.#options.topology.operators.has(id)) draft.removeOperator(id)
+    this.#options.operators.noteRemoved(draft, id)
   }
 
   /** What a heartbeat says of replicas that are to end. */

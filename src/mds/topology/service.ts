@@ -17,6 +17,7 @@ import {
   SHOW_POOL,
 } from '../../format/control/topology.ts'
 import type { CallTable } from '../leading/calls.ts'
+import type { Operators } from '../operators/operators.ts'
 import type { Heartbeat } from '../reports.ts'
 import { Capacity, type CapacityOptions } from './capacity.ts'
 import { Departures } from './departures.ts'
@@ -27,6 +28,7 @@ import { SlowWatch } from './slow.ts'
 
 export interface TopologyServiceOptions extends CapacityOptions {
   readonly pools: Pools
+  readonly operators: Operators
   /** Volumes of a pool, whatever their state. */
   readonly volumesIn: (pool: string) => number
   /** Whether replicas may move now. */

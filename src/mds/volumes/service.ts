@@ -43,6 +43,7 @@ export class VolumeService {
   start(calls: CallTable): void {
     const { volumes } = this
     const writers = this.#writers
+    volumes.grantAll()
     calls.serve(CREATE_VOLUME, (request) => volumes.create(request))
     calls.serve(LIST_VOLUMES, (request) => volumes.list(request))
     calls.serve(SHOW_VOLUME, (request) => volumes.showNamed(request))

@@ -63,7 +63,7 @@ export class Volumes {
     this.leases = new Leases(leaseMs + leaseMarginMs)
   }
 
-  /** Reads all records. Every holder has a whole lease from now: it may have renewed right before. */
+  /** Reads all records. */
   static async load(context: MdsContext): Promise<Volumes> {
     const { ledger } = context
     const volumes = new Volumes(context)
@@ -80,7 +80,6 @@ export class Volumes {
       space.apply({ volume })
     })
     await ledger.load(SEGMENT_PREFIX, (item) => volumes.#loadSegment(item))
-    volumes.#grantAll()
     return volumes
   }
 
@@ -95,7 +94,11 @@ export class Volumes {
     this.space.apply({ segments: { volume: place.volume, made } })
   }
 
-  #grantAll(): void {
+  /**
+   * Right before anything is answered: every holder has a whole lease from now, as it may have renewed at
+   * another MDS until a moment ago.
+   */
+  grantAll(): void {
     const nowMs = this.#context.env.clock.monotonicMs()
     for (const volume of this.space.volumes()) {
       if (volume.holder === undefined) continue
@@ -140,7 +143,8 @@ export class Volumes {
       if (!this.#context.topology.poolExists(pool)) {
         throw new LemnisError('NOT_FOUND', {
           pool,
-          what: 'no such pool: `lemnis pool create` makes it',
+          reason: 'there is no such pool',
+          helps: 'see `lemnis pool list`, or make it by `lemnis pool create`',
         })
       }
       return createVolume(this.space, { ...request, name, pool }, this.#wallMs())

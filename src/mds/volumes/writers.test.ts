@@ -133,6 +133,17 @@ describe('a writer', () => {
     expect((await rig.open('v', 'client-b')).epoch).toBe(2)
   })
 
+  it('has a whole lease from when an MDS begins to answer, however long it waited for that', async () => {
+    const rig = await rigWith()
+    await rig.open('v', 'client-a')
+    rig.host.crash()
+    // The MDS before may have answered renewals until this one took its place.
+    await rig.start(2 * HELD_MS)
+    expect((await rig.refused(OPEN_VOLUME, opening('v', 'client-b'))).code).toBe('IN_USE')
+    await rig.runMs(HELD_MS + 100)
+    expect((await rig.open('v', 'client-b')).epoch).toBe(2)
+  })
+
   it('can be put aside by force right after a restart, with a new epoch', async () => {
     const rig = await rigWith()
     await rig.open('v', 'client-a')
