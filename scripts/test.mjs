@@ -2,7 +2,8 @@
 // Prints a line a step, then what was skipped and why, then `N passed, N failed, N skipped`: vitest's
 // tests each, and every other step as one. `--checks` stops after the quick steps.
 
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import { build, install, installIsStale, ROOT, run, tool } from './lib.mjs'
 
@@ -22,23 +23,61 @@ const SERVICES = { 'etcd-server': 'etcd', prometheus: 'prometheus' }
 const SIM = 'dist/src/bin/sim.js'
 /** What a program ends with where the machine lacks something that it needs. */
 const UNAVAILABLE = 3
-/** With real processes, files and clients; one after the other, as each has the machine for itself. */
-const END_TO_END = {
-  'a cluster by lemnis dev': ['dev.js'],
-  'the control plane on etcd': ['control.js'],
-  'leaders of several MDS': ['mds-election.js', '--short'],
-  'many chunkservers stopped': ['mass-stop.js', '--short'],
-  'metrics in Prometheus': ['prometheus.js'],
-  'NBD clients': ['nbd.js'],
-  'kernel block device': ['attach.js'],
-  'volumes through NBD clients': ['volume-clients.js', '--short'],
-  'kill -9 of a cluster': ['kill-cluster.js', '--short'],
-  'repair of damaged disks': ['repair.js', '--short'],
-  'a chunkserver away, or gone': ['recover.js', '--short'],
-  'one writer': ['fencing.js', '--short'],
-  'full disks': ['full-disk.js', '--short'],
-  'ext4 on a volume': ['attached-volume.js', '--short'],
-  'PostgreSQL on a volume': ['postgres.js', '--short'],
+const CORES = availableParallelism()
+/** How many cores a step keeps busy, so that together they have no more than there are. */
+const MOSTLY_WAITS = 0.5
+const ONE = 1
+/** Processes of vitest, by its own default. */
+const UNIT = Math.max(ONE, CORES - 1)
+/** Chunkservers that were silent for seconds count as gone: they get their turn in time. */
+const MORE_THAN_ONE = 1.5
+/** Beside nothing else: it proves how long something takes. */
+const ALONE = CORES
+const NODE = ['--enable-source-maps']
+
+/**
+ * In the order in which they begin; each as soon as there is room beside those before it. With real
+ * processes, files and clients, but for the first ones.
+ */
+const STEPS = [
+  { cores: UNIT, work: () => unitTests('unit tests', 'others') },
+  { name: 'simulation, canaries', cores: ONE, args: [SIM, '--canaries'], tells: true },
+  {
+    name: 'kill -9 of three replicas',
+    cores: MOSTLY_WAITS,
+    args: ['dist/test/e2e/kill-all.js', '--rounds', '2', '--seconds', '1'],
+    tells: true,
+  },
+  endToEnd('the control plane on etcd', MOSTLY_WAITS, 'control.js'),
+  endToEnd('repair of damaged disks', MOSTLY_WAITS, 'repair.js', '--short'),
+  endToEnd('volumes through NBD clients', MOSTLY_WAITS, 'volume-clients.js', '--short'),
+  endToEnd('ext4 on a volume', MOSTLY_WAITS, 'attached-volume.js', '--short'),
+  endToEnd('kernel block device', MOSTLY_WAITS, 'attach.js'),
+  endToEnd('full disks', ONE, 'full-disk.js', '--short'),
+  endToEnd('a chunkserver away, or gone', ONE, 'recover.js', '--short'),
+  { cores: UNIT, work: () => unitTests('unit tests, measured', 'guarded', ['--coverage']) },
+  { name: 'benches, tiny', cores: ONE, args: ['dist/bench/main.js', '--tiny'] },
+  endToEnd('a cluster that minds itself', MORE_THAN_ONE, 'rebalance.js', '--short'),
+  endToEnd('metrics in Prometheus', MOSTLY_WAITS, 'prometheus.js'),
+  endToEnd('one writer', MOSTLY_WAITS, 'fencing.js', '--short'),
+  endToEnd('a cluster by lemnis dev', MOSTLY_WAITS, 'dev.js'),
+  endToEnd('NBD clients', MOSTLY_WAITS, 'nbd.js'),
+  endToEnd('many chunkservers stopped', MORE_THAN_ONE, 'mass-stop.js', '--short'),
+  {
+    name: 'one seed on Node 20, 22, 24',
+    cores: MOSTLY_WAITS,
+    args: ['scripts/nodes.mjs', SIM, '--seed', '1', '--hash'],
+  },
+  // It has a process for every core.
+  { name: 'simulation, 60 seeds', cores: ALONE, args: [SIM, '--seeds', '60'], tells: true },
+  endToEnd('leaders of several MDS', ALONE, 'mds-election.js', '--short'),
+  endToEnd('volumes while an MDS dies', ALONE, 'mds-failover.js', '--short'),
+  endToEnd('kill -9 of a cluster', ALONE, 'kill-cluster.js', '--short'),
+  endToEnd('PostgreSQL on a volume', ALONE, 'postgres.js', '--short'),
+]
+
+function endToEnd(name, cores, program, ...args) {
+  return { name, cores, args: [`dist/test/e2e/${program}`, ...args], tells: true }
 }
 
 const total = { passed: 0, failed: 0, skipped: 0 }
@@ -104,12 +143,14 @@ async function checks() {
   return built
 }
 
-async function unitTests() {
-  const folder = join(ROOT, 'coverage')
-  const file = join(folder, 'tests.json')
-  mkdirSync(folder, { recursive: true })
-  const args = ['run', '--coverage', '--reporter=dot', '--reporter=json']
-  const result = await run(tool('vitest'), [...args, `--outputFile.json=${file}`])
+/** The tests of one project in vitest.config.ts. */
+async function unitTests(name, project, words = []) {
+  const scratch = join(ROOT, '.tmp')
+  const file = join(scratch, `tests-${project}.json`)
+  mkdirSync(scratch, { recursive: true })
+  rmSync(file, { force: true })
+  const reporters = ['--reporter=dot', '--reporter=json', `--outputFile.json=${file}`]
+  const result = await run(tool('vitest'), ['run', '--project', project, ...words, ...reporters])
   const counts = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
   const passed = counts.numPassedTests ?? 0
   const failed = counts.numFailedTests ?? 0
@@ -121,9 +162,12 @@ async function unitTests() {
   total.skipped += left
   if (left > 0) skips.push(...skippedTests(counts))
   const state = result.code === 0 ? 'passed' : 'failed'
-  report('unit tests', state, result.seconds, `${passed} passed, ${failed} failed, ${left} skipped`)
+  report(name, state, result.seconds, `${passed} passed, ${failed} failed, ${left} skipped`)
   if (result.code !== 0) process.stdout.write(`${result.output.trimEnd()}\n`)
-  else for (const line of coverageByFolder(join(folder, 'coverage-summary.json'))) console.log(line)
+  else if (words.includes('--coverage')) {
+    const summary = join(ROOT, 'coverage', 'coverage-summary.json')
+    for (const line of coverageByFolder(summary)) console.log(line)
+  }
 }
 
 function skippedTests(counts) {
@@ -153,29 +197,27 @@ function coverageByFolder(file) {
   )
 }
 
-async function compiled() {
-  const node = (args) => run(process.execPath, ['--enable-source-maps', ...args])
-  await step('simulation, 60 seeds', () => node([SIM, '--seeds', '60']), lastLine)
-  await step('simulation, canaries', () => node([SIM, '--canaries']), lastLine)
-  const kill = ['dist/test/e2e/kill-all.js', '--rounds', '2', '--seconds', '1']
-  await step('kill -9 of three replicas', () => node(kill), lastLine)
-  await step('benches, tiny', () => node(['dist/bench/main.js', '--tiny']))
-  const seed = ['scripts/nodes.mjs', SIM, '--seed', '1', '--hash']
-  await stepOrSkip('one seed on Node 20, 22, 24', () => node(seed))
-}
-
 /** A step that may lack something of the machine, which it says in its last line. */
-async function stepOrSkip(name, work, detailOf) {
-  const result = await work()
+async function stepOrSkip({ name, args, tells = false }) {
+  const result = await run(process.execPath, [...NODE, ...args])
   if (result.code === UNAVAILABLE) skip(name, lastLine(result.output))
-  else await step(name, () => result, detailOf)
+  else await step(name, () => result, tells ? lastLine : undefined)
 }
 
-async function endToEnd() {
-  for (const [name, [program, ...args]] of Object.entries(END_TO_END)) {
-    const given = ['--enable-source-maps', `dist/test/e2e/${program}`, ...args]
-    await stepOrSkip(name, () => run(process.execPath, given), lastLine)
+/** Each begins in its turn, as soon as those that run leave it the cores that it needs. */
+async function together(steps) {
+  const running = new Set()
+  let busy = 0
+  for (const one of steps) {
+    while (running.size > 0 && busy + one.cores > CORES) await Promise.race(running)
+    const ended = (one.work?.() ?? stepOrSkip(one)).then(() => {
+      busy -= one.cores
+      running.delete(ended)
+    })
+    busy += one.cores
+    running.add(ended)
   }
+  await Promise.all(running)
 }
 
 async function main() {
@@ -183,11 +225,9 @@ async function main() {
   const built = await checks()
   if (process.argv.includes('--checks')) return
   await systemPackages()
-  if (built) {
-    await Promise.all([unitTests(), compiled()])
-    await endToEnd()
-  } else {
-    await unitTests()
+  if (built) await together(STEPS)
+  else {
+    await together(STEPS.filter(({ work }) => work !== undefined))
     skip('simulation, benches and end to end', 'the build failed')
   }
 }

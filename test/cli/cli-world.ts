@@ -1,5 +1,6 @@
 // Owns a server on loopback that commands of the CLI ask instead of a cluster, and what they print.
 
+import { type AddressInfo, createServer } from 'node:net'
 import { vi } from 'vitest'
 import { runProgram } from '../../src/bin/cli/run-program.ts'
 import { makeLemnis } from '../../src/bin/commands/all.ts'
@@ -46,6 +47,15 @@ export class CliWorld {
     process.exitCode = undefined
     await this.server.close()
   }
+}
+
+/** An address where somebody listened until a moment ago. */
+export async function nobodysPort(): Promise<string> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return `127.0.0.1:${port}`
 }
 
 /** One that is well, on a machine of its own. */

@@ -25,7 +25,7 @@ import { DRAIN, LIST_SERVERS } from '../../src/format/control/topology.ts'
 import { HttpServer } from '../../src/platform/http.ts'
 import { Metrics } from '../../src/platform/metrics.ts'
 import { serveControl } from '../../src/rpc/control.ts'
-import { aChunkserver, CliWorld } from './cli-world.ts'
+import { aChunkserver, CliWorld, nobodysPort } from './cli-world.ts'
 
 const NOW_MS = Date.now()
 const WELL: Status = {
@@ -120,15 +120,8 @@ describe('lemnis status', () => {
     serveControl(world.server, STATUS, () => ({
       ...WELL,
       health: { state: 'warning' as const, reasons: Array.from({ length: 9 }, () => sentence) },
-      operators: { ordered: 60, ongoing: 40, endsMs: NOW_MS + 240_000 },
-      moving: Array.from({ length: 100 }, (_, i) => ({
-        copyset: i + 1,
-        what: 'chunkserver 3 to 5',
-        why: 'offline',
-        sinceMs: NOW_MS - 5000,
-        bytesDone: 1,
-        bytesTotal: 4,
-      })),
+      operators: { ordered: 60, ongoing: 40, bytesLeft: 5 * 2 ** 30, endsMs: NOW_MS + 240_000 },
+      moving: [],
       maintenance: {
         sinceMs: 1,
         untilMs: NOW_MS + 3_600_000,
@@ -154,8 +147,34 @@ describe('lemnis status', () => {
     expect(world.out).toMatch(/^metadata +mds-1 leads; mds-2 stand by$/m)
     expect(world.out).toMatch(/^chunkservers +3 online; slow: 4; draining: 6$/m)
     expect(world.out).toMatch(/^ +default: fullest disk 88 %, nearly full, full in about 3 d$/m)
-    expect(world.out).toMatch(/^moves +100 operators, 40 of them begun; ends in \S+ min$/m)
+    const moves = /^moves +100 operators, 40 of them begun, 5 GiB to go; ends in \S+ min$/m
+    expect(world.out).toMatch(moves)
     expect(world.out).toContain('... and 4 more reasons')
+  })
+
+  it('shows what moves, what has begun first, with what is to go, in 80 columns', async () => {
+    serveControl(world.server, STATUS, () => WELL)
+    serveControl(world.server, LIST_OPERATORS, () => ({
+      operators: Array.from({ length: 100 }, (_, i) =>
+        operator(i + 1, {
+          copyset: i + 1001,
+          from: 13,
+          to: 15,
+          state: i < 99 ? ('ordered' as const) : ('ongoing' as const),
+          bytesDone: 2 ** 20,
+          bytesTotal: 4 * 2 ** 20,
+          endsMs: NOW_MS + 60_000,
+        }),
+      ),
+    }))
+    expect(await world.lemnis('status')).toBe(0)
+    expect(lines().length).toBeLessThanOrEqual(23)
+    expect(Math.max(...lines().map((line) => line.length))).toBeLessThanOrEqual(80)
+    const [first = ''] = lines().slice(lines().findIndex((line) => line.startsWith('COPYSET')) + 1)
+    expect(first).toMatch(
+      /^ *1100 +move 13 to 15 +chunkserver offline +1 min ago +25.0 % +3 MiB +in /,
+    )
+    expect(world.out).toContain('... all of them: lemnis operator list')
   })
 
   it('says how much I/O there is now, by what chunkservers count', async () => {
@@ -192,7 +211,7 @@ describe('lemnis operator', () => {
       return request.from === undefined ? { operators: [one], next: 13 } : { operators: [] }
     })
     expect(await world.lemnis('operator', 'list')).toBe(0)
-    expect(world.out).toMatch(/^12 +7 +move 3 to 5 +chunkserver offline +high +ongoing +25.0 %/m)
+    expect(world.out).toMatch(/^12 +7 +move 3 to 5 +chunkserver offline +ongoing +25.0 % +3 B/m)
     expect(asked).toEqual([{ state: 'active' }, { state: 'active', from: 13 }])
   })
 
@@ -203,7 +222,7 @@ describe('lemnis operator', () => {
     })
     expect(await world.lemnis('operator', 'cancel', '1')).toBe(0)
     expect(await world.lemnis('operator', 'cancel', '2')).toBe(1)
-    expect(world.err).toContain('it has ended')
+    expect(world.err).toContain('It has ended.')
     expect(await world.lemnis('operator', 'cancel')).toBe(1)
     expect(world.err).toContain('--all')
   })
@@ -384,11 +403,14 @@ describe('lemnis check', () => {
     serveControl(world.server, LIST_VOLUMES, () => ({ volumes: [] }))
     serveChunkservers([
       aChunkserver(1, { httpAddress: await httpOf('chunkserver') }),
-      aChunkserver(2, { httpAddress: '127.0.0.1:1' }),
+      aChunkserver(2, { httpAddress: await nobodysPort() }),
     ])
-    expect(await world.lemnis('check', 'clocks')).toBe(3)
+    expect(await world.lemnis('check', 'clocks')).toBe(1)
     expect(world.out).toMatch(/^chunkserver 1 +ok .*as here$/m)
-    expect(world.out).toMatch(/^chunkserver 2 +unknown .*127\.0\.0\.1:1/m)
+    expect(world.out).toMatch(/^chunkserver 2 +warning .*127\.0\.0\.1:\d+ .*nobody listens there$/m)
+    expect(world.out).toContain(
+      '2 roles asked, all clocks that answer are as here, 1 of them silent',
+    )
   })
 })
 

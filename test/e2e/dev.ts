@@ -5,7 +5,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,6 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { connect } from '../../src/client/client.ts'
 import { SILENT } from '../../src/observe/observe.ts'
 import { nodeEnv } from '../../src/platform/env.ts'
+import { freePorts } from '../harness/ports.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../src/bin/lemnis.js', import.meta.url))
 const MIB = 1024 * 1024
@@ -28,21 +28,6 @@ async function until(what: string, isSo: () => Promise<boolean> | boolean): Prom
   while (!(await isSo())) {
     check(performance.now() < endMs, `not within ${WAIT_MS / 1000} s: ${what}`)
     await sleep(50)
-  }
-}
-
-/** `count` ports in a row, with the ones 80 above them, that nobody uses now. */
-async function freePorts(count: number): Promise<number> {
-  const isFree = (port: number): Promise<boolean> =>
-    new Promise((resolve) => {
-      const server = createServer()
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-    })
-  for (let base = 20_000 + 200 * (process.pid % 50); ; base += 200) {
-    const ports = Array.from({ length: count }, (_, i) => [base + i, base + 80 + i]).flat()
-    const free = await Promise.all(ports.map(isFree))
-    if (free.every(Boolean)) return base
   }
 }
 
@@ -150,14 +135,14 @@ async function expectPattern(dev: Dev, seed: number): Promise<void> {
 }
 
 const directory = mkdtempSync(join(tmpdir(), 'lemnis-dev-'))
-const dev = new Dev(join(directory, 'data'), await freePorts(10))
+const dev = new Dev(join(directory, 'data'), await freePorts())
 try {
   console.log(`started in ${(await dev.start()).toFixed(1)} s`)
   const bytes = await diskUse(dev.data)
   console.log(`an empty cluster takes ${(bytes / MIB).toFixed(0)} MiB`)
   check(bytes < EMPTY_BYTES_MAX, 'an empty cluster takes too much')
 
-  const second = new Dev(dev.data, await freePorts(10))
+  const second = new Dev(dev.data, await freePorts())
   const refusal = await second.start().catch((error: unknown) => String(error))
   check(String(refusal).includes('already'), `a second dev on the same data: ${refusal}`)
 

@@ -6,7 +6,8 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DevCluster, freePorts } from '../harness/dev-cluster.ts'
+import { DevCluster } from '../harness/dev-cluster.ts'
+import { freePorts } from '../harness/ports.ts'
 import { check, say, until } from '../harness/report.ts'
 
 const UNAVAILABLE = 3

@@ -36,7 +36,7 @@ const IOPS = values.short ? 100 : 200
 /** 0 for as many as the MDS chooses; the short form has fewer to move. */
 const COPYSETS = values.short ? 48 : 0
 const SOUND_MS = values.short ? 5000 : 10_000
-const QUIET_MS = values.short ? 5000 : 20_000
+const QUIET_MS = values.short ? 3000 : 20_000
 const LIMIT_MS = 300_000
 /** Leaders of a slow disk are gone: it takes five seconds that stand out to call it slow. */
 const RELIEF_LIMIT_MS = 30_000

@@ -11,7 +11,7 @@ import { Writer } from '../harness/writer.ts'
 
 const { values } = parseArgs({ options: { short: { type: 'boolean', default: false } } })
 const MIB = 1024 * 1024
-const AWAY_MS = values.short ? 15_000 : 120_000
+const AWAY_MS = values.short ? 10_000 : 120_000
 const VOLUME_BYTES = (values.short ? 128 : 1024) * MIB
 const REBUILD_LIMIT_MS = 300_000
 

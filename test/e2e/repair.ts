@@ -38,22 +38,30 @@ interface Place {
   readonly copyset: Copyset
 }
 
+/**
+ * More than the blocks that are damaged before saidSick(): where a disk is taken for sick its leaders leave,
+ * and what is done to them here would meet others.
+ */
+const SICK_BLOCKS = 1500
+
 const cluster = await RoleCluster.start({
   copysets: 4,
   chunkserverSettings: ['chunkserver.upkeepIntervalMs=300ms', 'chunkserver.checkpointAgeMs=500ms'],
-  mdsSettings: ['mds.operatorRetryMs=1s'],
+  // A disk that was wiped counts as retired when it has been silent for onlineMs.
+  mdsSettings: ['mds.operatorRetryMs=1s', 'mds.onlineMs=6s', `mds.diskErrorsMax=${SICK_BLOCKS}`],
 })
 
+/** Where the chunk is, as soon as somebody leads its copyset. */
 async function placeOf(index: number): Promise<Place> {
-  const { stdout } = await cluster.lemnis(
-    '--json',
-    'chunk',
-    'locate',
-    'disk1',
-    `${offsetOf(index)}`,
-  )
-  const { chunk, copyset } = JSON.parse(stdout) as { chunk: number; copyset: Copyset }
-  return { index, chunk, copyset }
+  const seen: Place[] = []
+  await cluster.until('a leader is known', async () => {
+    const at = `${offsetOf(index)}`
+    const { stdout } = await cluster.lemnis('--json', 'chunk', 'locate', 'disk1', at)
+    const { chunk, copyset } = JSON.parse(stdout) as { chunk: number; copyset: Copyset }
+    seen.push({ index, chunk, copyset })
+    return copyset.leader > 0
+  })
+  return seen.at(-1) as Place
 }
 
 /** What was written lies in the files of every chunkserver, and the manifests say so. */
@@ -298,12 +306,24 @@ async function damagedManifest(volume: Volume): Promise<void> {
   )
 }
 
-/** Disks that returned so much that was bad lead nothing any more, until somebody has looked at them. */
-async function saidSick(): Promise<void> {
-  const sick = (await cluster.chunkservers()).filter((one) => one.slow?.why === 'errors')
-  check(sick.length > 0, 'bad blocks made no chunkserver sick')
-  for (const { id } of sick) await cluster.session.ask(CLEAR_SLOW, { chunkserver: id })
-  say(`sick for their bad blocks, and cleared by command: ${sick.map(({ id }) => id).join(', ')}`)
+/** A disk that returns so much that is bad leads nothing any more, until somebody has looked at it. */
+async function saidSick(volume: Volume): Promise<void> {
+  const { leader: chunkserver } = (await placeOf(4)).copyset
+  const files = chunksOn(cluster.dataOf(numberOf(chunkserver)))
+  await restarted(chunkserver, () => {
+    for (const { path } of files) rmSync(path)
+  })
+  await expectAll(volume, `without the chunk files of chunkserver ${chunkserver}`)
+  const mend = await cluster.lemnis('copyset', 'check', '--repair')
+  check(mend.code === 0, `check --repair:\n${mend.stdout}${mend.stderr}`)
+  await cluster.until('it is sick and leads nothing', async () => {
+    const one = (await cluster.chunkservers()).find(({ id }) => id === chunkserver)
+    return one?.slow?.why === 'errors' && one.leaders === 0
+  })
+  await cluster.session.ask(CLEAR_SLOW, { chunkserver })
+  say(
+    `${files.length} chunk files removed from chunkserver ${chunkserver}: read right, repaired, sick for its errors, without leaders, and cleared by command`,
+  )
 }
 
 async function wiped(volume: Volume, n: number): Promise<void> {
@@ -383,7 +403,7 @@ try {
   await scrubbed(volume)
   await damagedManifest(volume)
   await wiped(volume, 2)
-  await saidSick()
+  await saidSick(volume)
   await cluster.until('lemnis status says ok', async () => {
     return (await cluster.status()).health.state === 'ok'
   })

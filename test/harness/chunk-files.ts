@@ -33,8 +33,7 @@ export interface ChunkOnDisk {
 export function chunksOn(data: string): ChunkOnDisk[] {
   const store = join(data, 'chunks')
   const found: ChunkOnDisk[] = []
-  for (const name of newestManifests(join(store, 'manifests'))) {
-    const bytes = readFileSync(join(store, 'manifests', name))
+  for (const bytes of readNewest(join(store, 'manifests'))) {
     const manifest = decodeManifest(new Uint8Array(bytes), crc32c)
     for (const { id, version, layers } of manifest.chunks) {
       for (const file of layers[0]?.held ?? []) {
@@ -55,6 +54,17 @@ export function chunksOn(data: string): ChunkOnDisk[] {
     }
   }
   return found
+}
+
+/** All of one moment: where the chunkserver replaces one just then, they are listed anew. */
+function readNewest(directory: string): Buffer[] {
+  for (;;) {
+    try {
+      return newestManifests(directory).map((name) => readFileSync(join(directory, name)))
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown
+    }
+  }
 }
 
 export function newestManifests(directory: string): string[] {

@@ -3,7 +3,6 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -11,13 +10,12 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { rolesOf } from '../../src/bin/dev/layout.ts'
 import type { DevRole } from '../../src/bin/dev/role.ts'
+import { freePorts, PORTS_FREE } from './ports.ts'
 
 const execute = promisify(execFile)
 const PROGRAM = fileURLToPath(new URL('../../src/bin/lemnis.js', import.meta.url))
 const START_LIMIT_MS = 60_000
 const STOP_LIMIT_MS = 30_000
-/** Of the numbers that dev uses above its base: roles below this, HTTP 80 above. */
-const PORTS_NEEDED = 140
 /** Clock ticks of /proc/PID/stat a second; fixed in the kernel's interface to programs. */
 const TICKS_PER_SECOND = 100
 
@@ -55,7 +53,7 @@ export class DevCluster {
     this.#etcd = options.etcd === true
     this.#portBase = portBase
     this.mds = `127.0.0.1:${portBase}`
-    this.nbdPort = portBase + PORTS_NEEDED - 1
+    this.nbdPort = portBase + PORTS_FREE - 1
     // The layout shares out the file system of the directory.
     mkdirSync(directory, { recursive: true })
     const mds = this.#layout().filter(({ kind }) => kind === 'mds')
@@ -221,24 +219,6 @@ export function cpuMicrosOf(pid: number): number {
   const fields = statOf(pid)
   if (fields === null) return 0
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / TICKS_PER_SECOND
-}
-
-/** A base above which as many ports are free as dev uses: other clusters may run on this machine. */
-export async function freePorts(): Promise<number> {
-  for (;;) {
-    const base = 20_000 + 200 * Math.floor(Math.random() * 60)
-    const offsets = Array.from({ length: PORTS_NEEDED }, (_, offset) => offset)
-    const free = await Promise.all(offsets.map((offset) => isFree(base + offset)))
-    if (free.every(Boolean)) return base
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
 }
 
 /** The fields of /proc/PID/stat after the name, which may hold spaces; null when the process is gone. */

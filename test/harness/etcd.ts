@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { readEtcdMembers } from '../../src/platform/etcd-check.ts'
 import type { EtcdConfig } from '../../src/platform/etcd-config.ts'
 import { EtcdPeers } from './etcd-peers.ts'
+import { freePorts } from './ports.ts'
 
 export const HAS_ETCD = spawnSync('etcd', ['--version']).status === 0
 
@@ -59,7 +60,8 @@ export class TestEtcd {
     mkdirSync(scratch, { recursive: true })
     const directory = options.directory ?? mkdtempSync(join(scratch, 'etcd-'))
     const count = options.members ?? 1
-    const ports = await freePorts(count * 2)
+    const base = await freePorts()
+    const ports = Array.from({ length: count * 2 }, (_, i) => base + i)
     const between = new EtcdPeers(() => members.map(({ pid }) => pid))
     const peers: string[] = []
     for (const [i, port] of ports.slice(count).entries()) {
@@ -294,12 +296,4 @@ function tlsFlags({ tls }: EtcdOptions): string[] {
   if (tls === undefined) return []
   const files = [`--cert-file=${tls.cert}`, `--key-file=${tls.key}`]
   return [...files, `--trusted-ca-file=${tls.ca}`, '--client-cert-auth']
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))
-  return ports
 }

@@ -20,8 +20,8 @@ import { EtcdStore } from '../../src/platform/etcd-store.ts'
 import { RpcClient } from '../../src/rpc/client.ts'
 import { rpcConfig } from '../../src/rpc/config.ts'
 import { askControl } from '../../src/rpc/control.ts'
-import { freePorts } from './dev-cluster.ts'
 import { TestEtcd } from './etcd.ts'
+import { freePorts } from './ports.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../src/bin/lemnis.js', import.meta.url))
 const COUNT = 3

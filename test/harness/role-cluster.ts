@@ -33,7 +33,7 @@ import type { Chunkserver, Copyset } from '../../src/format/control/parts.ts'
 import { SILENT } from '../../src/observe/observe.ts'
 import { nodeEnv } from '../../src/platform/env.ts'
 import { DATA_PROCESS_FLAGS } from '../../src/platform/runtime.ts'
-import { freePorts } from './dev-cluster.ts'
+import { freePorts } from './ports.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../src/bin/lemnis.js', import.meta.url))
 const LIMIT_MS = 60_000
