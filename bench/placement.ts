@@ -56,8 +56,8 @@ export async function run({ tiny }: BenchOptions): Promise<BenchRow[]> {
   const random = (): Prng => new Prng(1)
   time('creation', () => createCopysets(targets, REPLICAS, copysets, random()))
   const created = populated(targets, copysets)
-  const atOnce = planLeadersAtOnce(created, LIMITS).operators
-  time('leaders, at once', () => planLeadersAtOnce(created, LIMITS), says(atOnce.length))
+  const atOnce = planLeadersAtOnce(created)
+  time('leaders, at once', () => planLeadersAtOnce(created), says(atOnce.length))
   const quiet = applied(created, atOnce)
   time('guard', () => guard(quiet, NO_FACTS, LIMITS))
   time('pass over a view', () => new Pass(quiet, LIMITS))

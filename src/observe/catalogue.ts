@@ -149,7 +149,12 @@ export const EVENTS = {
   mds_operator_dropped: { level: 'warn', says: 'An operator was given up, for the reason named.' },
   mds_guard_changed: {
     level: 'warn',
-    says: 'Nothing may move now, for the reasons named; without any, things may move again.',
+    says: 'Nothing may move now, for the reasons named.',
+  },
+  mds_guard_lifted: { level: 'info', says: 'Things may move again.' },
+  mds_young: {
+    level: 'info',
+    says: 'This MDS has just begun to lead: nothing moves until everybody was heard, or soon after.',
   },
   mds_maintenance_begun: { level: 'info', says: 'Nothing is moved until the time named.' },
   mds_maintenance_ended: { level: 'info', says: 'Maintenance is over; things may move again.' },
@@ -189,6 +194,10 @@ export const EVENTS = {
   chunkserver_moved: {
     level: 'warn',
     says: 'The disk was last started in another zone or server; it goes on in this one.',
+  },
+  chunkserver_mds_awaited: {
+    level: 'info',
+    says: 'No MDS answers at this moment; one that takes over, or starts again, is soon found.',
   },
   chunkserver_mds_lost: {
     level: 'warn',
@@ -279,6 +288,13 @@ export const COUNTERS = {
     label: null,
   },
   rpc_notes_dropped_total: { help: 'Notes not sent or not handled.', label: 'reason' },
+  rpc_server_failed_total: {
+    help: 'Calls that this server refused or failed; those in all are rpc_server_seconds_count.',
+    label: 'method',
+  },
+  rpc_server_received_bytes_total: { help: 'Bytes of calls and notes taken in.', label: 'method' },
+  rpc_server_sent_bytes_total: { help: 'Bytes of answers.', label: 'method' },
+  rpc_server_notes_total: { help: 'Notes taken in.', label: 'method' },
   raftlog_batches_total: { help: 'Batches appended, each one gathered write.', label: null },
   raftlog_records_total: { help: 'Records appended.', label: null },
   raftlog_bytes_total: { help: 'Bytes written to the log, padding included.', label: null },
@@ -326,6 +342,10 @@ export const COUNTERS = {
 
 export const HISTOGRAMS = {
   rpc_call_seconds: { help: 'From call to answer, at the client.', label: null },
+  rpc_server_seconds: {
+    help: 'From a call’s arrival to its answer, at the server.',
+    label: 'method',
+  },
   raftlog_append_seconds: { help: 'From append to durable.', label: null },
   chunkserver_read_seconds: { help: 'From a read’s arrival to its answer.', label: null },
   chunkserver_write_seconds: { help: 'From a write’s arrival to its answer.', label: null },

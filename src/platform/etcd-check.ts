@@ -1,12 +1,13 @@
 // Owns the look at an etcd from outside, for `lemnis check metastore`: who its members are, which one
 // leads, how full it is, what it complains about, and whether it takes commits of our size.
 
-import { asLemnisError, LemnisError } from '../base/errors.ts'
+import { asLemnisError, type ErrorCode, LemnisError } from '../base/errors.ts'
 import { META_CHANGES_MAX } from '../env/metastore.ts'
 import { SILENT } from '../observe/observe.ts'
 import { type EtcdConfig, etcdConfig } from './etcd-config.ts'
 import { EtcdKeys } from './etcd-keys.ts'
 import { EtcdMembers, type Member } from './etcd-members.ts'
+import { etcdQuotaBytes } from './etcd-quota.ts'
 import {
   ALARM_NAMES,
   ALARMS,
@@ -26,6 +27,8 @@ export interface EtcdMemberHealth {
     readonly version: string
     readonly dbBytes: number
     readonly dbBytesInUse: number
+    /** Where it stops taking changes; null when it does not say. */
+    readonly quotaBytes: number | null
     readonly raftTerm: number
     readonly raftIndex: number
     readonly errors: readonly string[]
@@ -145,11 +148,25 @@ async function healthOf(
 ): Promise<EtcdMemberHealth> {
   const { endpoint } = member
   try {
-    const status = await members.once(member, STATUS, {}, config.memberTimeoutMs)
+    const [status, quotaBytes] = await Promise.all([
+      members.once(member, STATUS, {}, config.memberTimeoutMs),
+      etcdQuotaBytes(endpoint, config),
+    ])
     const isLeader = status.leader !== '0' && status.leader === status.header?.memberId
-    return { endpoint, status, isLeader, problem: null }
+    return { endpoint, status: { ...status, quotaBytes }, isLeader, problem: null }
   } catch (error) {
     if (!(error instanceof LemnisError)) throw error
-    return { endpoint, status: null, isLeader: false, problem: error.message }
+    return {
+      endpoint,
+      status: null,
+      isLeader: false,
+      problem: PROBLEMS[error.code] ?? error.message,
+    }
   }
+}
+
+/** For people, who want to know what to look at. */
+const PROBLEMS: Partial<Record<ErrorCode, string>> = {
+  DEADLINE_EXCEEDED: 'does not answer in time: it may hang',
+  DISCONNECTED: 'nobody answers there: it is down, or cut off',
 }

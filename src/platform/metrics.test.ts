@@ -60,6 +60,23 @@ describe('Metrics', () => {
     expect(text).toContain('lemnis_raftlog_append_seconds_count 3')
   })
 
+  it('keeps timings of one metric apart by its label, and shows none without any', async () => {
+    const metrics = new Metrics()
+    const call = (method: string) => metrics.histogram('rpc_server_seconds', method)
+    call('chunk.read')
+    for (const seconds of [0.001, 0.002, 20]) call('chunk.write').record(seconds)
+    expect(call('chunk.write')).toBe(call('chunk.write'))
+    const text = await metrics.text()
+    expect(text).toContain('# TYPE lemnis_rpc_server_seconds histogram')
+    // A value that is its bound is below it.
+    expect(text).toContain('lemnis_rpc_server_seconds_bucket{le="0.001",method="chunk.write"} 1')
+    expect(text).toContain('lemnis_rpc_server_seconds_bucket{le="10",method="chunk.write"} 2')
+    expect(text).toContain('lemnis_rpc_server_seconds_bucket{le="+Inf",method="chunk.write"} 3')
+    expect(text).toContain('lemnis_rpc_server_seconds_sum{method="chunk.write"} 20.003')
+    expect(text).toContain('lemnis_rpc_server_seconds_count{method="chunk.write"} 3')
+    expect(text).not.toContain('chunk.read')
+  })
+
   it('reads gauges when somebody looks and adds up those of one name', async () => {
     const metrics = new Metrics()
     let segments = 1

@@ -2,12 +2,7 @@
 // with `lemnis_` before it, registered when first asked for.
 // Counting costs one addition: counts are handed to prom-client only when somebody looks.
 
-import {
-  Counter as PromCounter,
-  Gauge as PromGauge,
-  Histogram as PromHistogram,
-  Registry,
-} from 'prom-client'
+import { Counter as PromCounter, Gauge as PromGauge, Registry } from 'prom-client'
 import { assert } from '../base/assert.ts'
 import {
   COUNTERS,
@@ -18,6 +13,7 @@ import {
   type HistogramName,
 } from '../observe/catalogue.ts'
 import type { Counter, Timing } from '../observe/observe.ts'
+import { BucketMetric } from './buckets.ts'
 
 const PREFIX = 'lemnis_'
 
@@ -171,17 +167,9 @@ export class Metrics {
   }
 
   #registerHistogram(name: string, help: string, labelName: string | null): ByLabel<Timing> {
-    const histogram = new PromHistogram({
-      name: PREFIX + name,
-      help,
-      labelNames: labelName === null ? [] : [labelName],
-      buckets: bucketsOf(name),
-      registers: [this.#registry],
-    })
-    return new ByLabel(labelName, (labels) => {
-      const child = labelName === null ? histogram : histogram.labels(labels)
-      return { record: (value) => child.observe(value) }
-    })
+    const metric = new BucketMetric({ name: PREFIX + name, help, bounds: bucketsOf(name) })
+    this.#registry.registerMetric(metric)
+    return new ByLabel(labelName, (labels) => metric.part(labels))
   }
 
   /** Several readers of one name add up: two logs of one process have one count of segments. */

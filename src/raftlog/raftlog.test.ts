@@ -304,6 +304,8 @@ describe('RaftLog: segments', () => {
       await append(log, { group: 1, entries: [entry(1, index, 1, 3000)] })
     }
     const before = (await rig.disk.list(DIRECTORY)).length
+    const segmentBytes = log.fileBytes / before
+    expect(await rig.disk.freeBytes()).toBe(rig.disk.faults.capacityBytes - log.fileBytes)
     await append(log, { group: 1, mark: markAt(60, 1) })
     await append(log, { group: 1, entries: [entry(1, 61, 1, 10)] })
     await append(log, { group: 1, entries: [entry(1, 62, 1, 10)] })
@@ -313,6 +315,7 @@ describe('RaftLog: segments', () => {
     for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
     const names = await rig.disk.list(DIRECTORY)
     expect([before > 8, names.length < 5]).toEqual([true, true])
+    expect(again.fileBytes).toBe(names.length * segmentBytes)
     expect(again.group(1).lastIndex()).toBe(63)
     await again.close()
   })

@@ -164,6 +164,11 @@ export class RaftLog {
     return log
   }
 
+  /** Of its files. */
+  get fileBytes(): number {
+    return this.#segments.fileBytes
+  }
+
   /** Why nothing is written any more since the disk returned an error; null while it has not. */
   get failure(): LemnisError | null {
     return this.#poison

@@ -41,6 +41,8 @@ export class Segments {
   readonly #used: Map<number, SegmentFile>
   /** Oldest first. */
   readonly #free: SegmentFile[]
+  /** On the disk: those in use, the spare ones, and one that is being made or removed. */
+  #files: number
   #newest: number
   #nextName: number
   #wanted = 0
@@ -66,6 +68,7 @@ export class Segments {
     this.#used = used
     this.#free = free
     this.#events = events
+    this.#files = used.size + free.length
     this.#newest = Math.max(0, ...used.keys())
     const numbers = [...used.values(), ...free].map(({ name }) => Number.parseInt(name, 10))
     this.#nextName = Math.max(0, ...numbers) + 1
@@ -74,6 +77,10 @@ export class Segments {
   /** Files in use, spare ones not counted. */
   get count(): number {
     return this.#used.size
+  }
+
+  get fileBytes(): number {
+    return this.#files * this.#config.segmentBytes
   }
 
   /** Why no further segment can be made at the moment. */
@@ -168,6 +175,7 @@ export class Segments {
     const unfinished = `${path}${UNFINISHED_SUFFIX}`
     await disk.remove(unfinished)
     const file = await disk.open(unfinished, { create: true, durable: true })
+    this.#files++
     try {
       const { segmentBytes } = this.#config
       const zeros = disk.allocate(Math.min(FILL_BYTES, segmentBytes))
@@ -179,6 +187,7 @@ export class Segments {
     } catch (error) {
       await file.close()
       await disk.remove(unfinished)
+      this.#files--
       throw error
     }
     await disk.rename(unfinished, path)
@@ -191,6 +200,7 @@ export class Segments {
     const { name, file } = must(this.#free.shift(), 'a spare segment')
     await file.close()
     await this.#env.disk.remove(`${this.#directory}/${name}`)
+    this.#files--
     // Before the next older one is reused or removed: the sequences on disk must have no gap.
     await this.#env.disk.syncDirectory(this.#directory)
   }

@@ -7,6 +7,7 @@ import { crc32cPure } from '../base/crc32c.ts'
 import { LemnisError } from '../base/errors.ts'
 import { KIB, MIB } from '../base/units.ts'
 import type { Env } from '../env/env.ts'
+import { METHODS } from '../format/methods.ts'
 import { SILENT } from '../observe/observe.ts'
 import { CALM } from '../sim/links.ts'
 import { RpcClient } from './client.ts'
@@ -45,6 +46,36 @@ describe('calls', () => {
     expect(world.serverCounts.gauges.get('rpc_connections')?.()).toBe(1)
     expect(world.serverCounts.gauges.get('rpc_inflight_bytes')?.()).toBe(0)
     expect(world.clientCounts.of('rpc_call_seconds')).toBe(25)
+  })
+
+  it('are counted by their method at the server, with their time, failures and bytes', async () => {
+    const world = new RpcWorld()
+    const server = await world.serve()
+    const client = await world.client()
+    server.handle(ECHO, (call) => call.reply(EMPTY, pattern(300)), 'echo')
+    server.handle(FAIL, (call) => call.fail(new LemnisError('IN_USE')))
+    for (let i = 0; i < 3; i++) {
+      await world.settle(client.callAsync(ECHO, pattern(10), pattern(100), 60_000))
+    }
+    await expect(world.settle(client.callAsync(FAIL, EMPTY, null, 60_000))).rejects.toThrow(
+      'IN_USE',
+    )
+    const unknown = client.callAsync(METHODS.CHUNK_READ, EMPTY, null, 60_000)
+    await expect(world.settle(unknown)).rejects.toThrow('UNKNOWN_METHOD')
+    const counts = (method: string): number[] =>
+      [
+        'rpc_server_seconds',
+        'rpc_server_failed_total',
+        'rpc_server_received_bytes_total',
+        'rpc_server_sent_bytes_total',
+      ].map((name) => world.serverCounts.of(name, method))
+    expect(counts('echo')).toEqual([3, 0, 330, 900])
+    expect(counts('0x0003')).toEqual([1, 1, 0, 0])
+    expect(counts('unknown')).toEqual([1, 1, 0, 0])
+    server.handleNotify(METHODS.RAFT_BATCH, () => {})
+    client.notify(METHODS.RAFT_BATCH, pattern(5), pattern(7))
+    await world.until(() => world.serverCounts.of('rpc_server_notes_total', 'raft.batch') === 1)
+    expect(world.serverCounts.of('rpc_server_received_bytes_total', 'raft.batch')).toBe(12)
   })
 
   it('come through when both sides have more to send than any buffer holds', async () => {

@@ -9,6 +9,7 @@ import {
   type RequestOf,
 } from '../format/control/call.ts'
 import type { RpcClient } from './client.ts'
+import type { IncomingCall } from './incoming.ts'
 import type { RpcServer } from './server.ts'
 
 /** Answers `call` with what `work` resolves to; a LemnisError that it throws is the answer. */
@@ -17,7 +18,7 @@ export function serveControl<C extends ControlCall>(
   call: C,
   work: (request: RequestOf<C>, peerName: string) => Promise<ReplyOf<C>> | ReplyOf<C>,
 ): void {
-  server.handle(call.method, (incoming) => {
+  const handler = (incoming: IncomingCall): void => {
     const request = decodeControl(call.request, incoming.body) as RequestOf<C>
     Promise.resolve()
       .then(() => work(request, incoming.peerName))
@@ -25,7 +26,8 @@ export function serveControl<C extends ControlCall>(
         (reply) => incoming.reply(encodeControl(reply)),
         (error: unknown) => incoming.fail(asLemnisError(error)),
       )
-  })
+  }
+  server.handle(call.method, handler, call.name)
 }
 
 export async function askControl<C extends ControlCall>(

@@ -23,6 +23,7 @@ import type { Counter, Observer } from '../observe/observe.ts'
 import type { RpcConfig } from './config.ts'
 import type { CallHandler, IncomingCall, IncomingNotify, NotifyHandler } from './incoming.ts'
 import { type CloseReason, Link, LinkCounters, type LinkOwner } from './link.ts'
+import { MethodCounts, type NoteCounts, type Served } from './methods-served.ts'
 
 /** What a request costs besides its bytes, so that a bound on bytes bounds empty requests too. */
 const CALL_OVERHEAD_BYTES = 256
@@ -37,8 +38,10 @@ export class ServerCore {
   readonly overloaded: Counter
   readonly expired: Counter
   readonly inflight: ByteBudget
-  readonly calls = new Map<number, CallHandler>()
-  readonly notes = new Map<number, NotifyHandler>()
+  readonly calls = new Map<number, Served<CallHandler, MethodCounts>>()
+  readonly notes = new Map<number, Served<NotifyHandler, NoteCounts>>()
+  /** Of all methods without a handler. */
+  readonly unknown: MethodCounts
   readonly peers = new Set<ServerPeer>()
   isClosing = false
   onPeerGone: () => void = () => {}
@@ -51,6 +54,7 @@ export class ServerCore {
     this.counters = new LinkCounters(observer)
     this.overloaded = observer.counter('rpc_overloaded_total')
     this.expired = observer.counter('rpc_requests_expired_total')
+    this.unknown = new MethodCounts(observer, 'unknown')
     this.inflight = new ByteBudget(config.serverInflightBytesMax)
   }
 }
@@ -116,7 +120,10 @@ export class ServerPeer implements LinkOwner {
   }
 
   refused(header: FrameHeader): void {
-    const hintMs = this.#refusal === 'OVERLOADED' ? this.#core.config.overloadedHintMs : 0
+    const core = this.#core
+    const hintMs = this.#refusal === 'OVERLOADED' ? core.config.overloadedHintMs : 0
+    const { counts } = core.calls.get(header.method) ?? { counts: core.unknown }
+    counts.failed.add(1)
     this.#sendError(header.callId, new LemnisError(this.#refusal), hintMs)
   }
 
@@ -203,7 +210,11 @@ export class ServerPeer implements LinkOwner {
 
   #dispatch(header: FrameHeader, body: Uint8Array, payload: Uint8Array): void {
     const core = this.#core
-    const call = new ServerCall(this, header, body, payload, this.#deadlineMs, this.#claimedBytes)
+    const served = core.calls.get(header.method)
+    const counts = served?.counts ?? core.unknown
+    counts.receivedBytes.add(body.byteLength + payload.byteLength)
+    const claimedBytes = this.#claimedBytes
+    const call = new ServerCall(this, header, body, payload, this.#deadlineMs, claimedBytes, counts)
     this.#claimedBytes = 0
     this.#callsInFlight++
     const deadlineMs = call.deadlineMs
@@ -212,13 +223,12 @@ export class ServerPeer implements LinkOwner {
       call.fail(new LemnisError('DEADLINE_EXCEEDED', { executed: false }))
       return
     }
-    const handler = core.calls.get(header.method)
-    if (handler === undefined) {
+    if (served === undefined) {
       call.fail(new LemnisError('UNKNOWN_METHOD', { method: header.method }))
       return
     }
     try {
-      handler(call)
+      served.handler(call)
     } catch (error) {
       if (!(error instanceof LemnisError)) throw error
       call.fail(error)
@@ -235,16 +245,19 @@ export class ServerPeer implements LinkOwner {
     }
     const crc = payload.byteLength === 0 ? 0 : (payloadCrc ?? this.#core.env.crc32c(payload))
     this.link.send('reply', call.method, call.callId, 0, body, payload, crc)
+    call.counts.sentBytes.add(body.byteLength + payload.byteLength)
     this.#answered(call)
   }
 
   /** Called by a ServerCall, once. */
   answerError(call: ServerCall, error: LemnisError, hintMs: number): void {
     this.#sendError(call.callId, error, hintMs)
+    call.counts.failed.add(1)
     this.#answered(call)
   }
 
   #answered(call: ServerCall): void {
+    call.counts.seconds.record((this.#core.env.clock.monotonicMs() - call.arrivedMs) / 1000)
     this.#release(call.claimedBytes)
     this.#callsInFlight--
     this.#endIfDone()
@@ -267,14 +280,16 @@ export class ServerPeer implements LinkOwner {
 
   #note(header: FrameHeader, body: Uint8Array, payload: Uint8Array): void {
     const { method, payloadCrc } = header
-    const handler = this.#core.notes.get(method)
-    if (handler === undefined) {
+    const served = this.#core.notes.get(method)
+    if (served === undefined) {
       this.#dropped('unknown-method')
       return
     }
+    served.counts.notes.add(1)
+    served.counts.receivedBytes.add(body.byteLength + payload.byteLength)
     const note: IncomingNotify = { peerName: this.name, method, body, payload, payloadCrc }
     try {
-      handler(note)
+      served.handler(note)
     } catch (error) {
       if (!(error instanceof LemnisError)) throw error
       this.#dropped(error.code)
@@ -295,7 +310,9 @@ class ServerCall implements IncomingCall {
   readonly payload: Uint8Array
   readonly payloadCrc: number
   readonly deadlineMs: number
+  readonly arrivedMs: number
   readonly claimedBytes: number
+  readonly counts: MethodCounts
   #isAnswered = false
 
   constructor(
@@ -305,6 +322,7 @@ class ServerCall implements IncomingCall {
     payload: Uint8Array,
     deadlineMs: number,
     claimedBytes: number,
+    counts: MethodCounts,
   ) {
     this.#peer = peer
     this.peerName = peer.name
@@ -314,7 +332,9 @@ class ServerCall implements IncomingCall {
     this.payload = payload
     this.payloadCrc = header.payloadCrc
     this.deadlineMs = deadlineMs
+    this.arrivedMs = peer.link.arrivedMs
     this.claimedBytes = claimedBytes
+    this.counts = counts
   }
 
   reply(body: Uint8Array, payload: Uint8Array = EMPTY, payloadCrc?: number): void {

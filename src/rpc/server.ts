@@ -11,6 +11,7 @@ import type { Address, Connection, ConnectionEvents, Listener } from '../env/net
 import type { Observer } from '../observe/observe.ts'
 import type { RpcConfig } from './config.ts'
 import type { CallHandler, IncomingCall, NotifyHandler } from './incoming.ts'
+import { MethodCounts, methodName, NoteCounts } from './methods-served.ts'
 import { ServerCore, ServerPeer } from './server-peer.ts'
 
 export type { IncomingCall }
@@ -57,14 +58,16 @@ export class RpcServer {
     return this.#core.inflight.claimedBytes
   }
 
-  /** A method without a handler is answered by UNKNOWN_METHOD. */
-  handle(method: number, handler: CallHandler): void {
-    this.#core.calls.set(method, handler)
+  /** A method without a handler is answered by UNKNOWN_METHOD. `name` is for metrics. */
+  handle(method: number, handler: CallHandler, name = methodName(method)): void {
+    const counts = new MethodCounts(this.#core.observer, name)
+    this.#core.calls.set(method, { handler, counts })
   }
 
   /** Notes without a handler are dropped and counted. */
   handleNotify(method: number, handler: NotifyHandler): void {
-    this.#core.notes.set(method, handler)
+    const counts = new NoteCounts(this.#core.observer, methodName(method))
+    this.#core.notes.set(method, { handler, counts })
   }
 
   /**

@@ -3,6 +3,7 @@
 
 import { InvariantError } from '../../base/assert.ts'
 import { asLemnisError, ERRORS, type ErrorDetail, LemnisError } from '../../base/errors.ts'
+import { cureOf } from './cures.ts'
 import type { Io } from './io.ts'
 
 export const EXIT = {
@@ -52,7 +53,13 @@ function tell(thrown: unknown): Told {
     }
   }
   const { code, detail } = asLemnisError(thrown)
-  return { code, says: ERRORS[code].says, cure: ERRORS[code].cure, detail }
+  const { helps = cureOf(code, detail), cure = helps, ...others } = detail
+  return { code, says: ERRORS[code].says, cure: sentence(String(cure)), detail: others }
+}
+
+function sentence(text: string): string {
+  if (text === '') return ''
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`
 }
 
 /** Of a system call: a directory that is a file, a file that may not be read. */
@@ -70,10 +77,15 @@ export function reportFailure(io: Io, thrown: unknown): number {
   if (io.isJson) {
     io.note(JSON.stringify({ error: told }))
   } else {
-    const facts = Object.entries(told.detail).map(([key, value]) => `${key} ${value}`)
+    const { reason, ...others } = told.detail
+    // Everything is asked of an MDS; of others it says who refused.
+    const facts = Object.entries(others)
+      .map(([key, value]) => `${key} ${value}`)
+      .filter((fact) => !fact.startsWith('peer mds'))
     io.note(`${io.paint('red', 'error:')} ${told.says}`)
+    if (reason !== undefined) io.note(`  ${sentence(String(reason))}`)
     if (facts.length > 0) io.note(`  ${facts.join(', ')}`)
-    io.note(`  ${io.paint('bold', '→')} ${told.cure}`)
+    if (told.cure !== '') io.note(`  ${io.paint('bold', '→')} ${told.cure}`)
   }
   const isDisk = thrown instanceof LemnisError && thrown.code === 'DISK_FAILED'
   return isDisk ? EXIT.disk : EXIT.failed

@@ -2,7 +2,7 @@
 
 import type { Chunkserver } from '../../format/control/parts.ts'
 import { askEach, askMetrics } from './http.ts'
-import type { HttpRole } from './roles.ts'
+import { type HttpRole, roleOf } from './roles.ts'
 import type { Session } from './session.ts'
 
 /** Long enough for a figure, short enough for a person. */
@@ -38,17 +38,17 @@ export async function askIo(
   const { clock } = session.env
   const roles = chunkservers
     .filter(({ state, httpAddress }) => state === 'online' && httpAddress !== '')
-    .map(({ id, httpAddress }): HttpRole => {
-      return { role: 'chunkserver', name: `chunkserver ${id}`, http: httpAddress, labels: {} }
-    })
+    .map(roleOf)
   if (roles.length === 0 || roles.length > CHUNKSERVERS_MAX) return null
   const look = async ({ http }: HttpRole): Promise<Sample> => {
     const values = await askMetrics(http, COUNTERS)
     return { atMs: clock.monotonicMs(), values }
   }
-  const before = await askEach(roles, look)
+  const before = (await askEach(roles, look)).filter(({ answer }) => answer !== null)
+  if (before.length === 0) return null
   await new Promise<void>((resume) => clock.after(BETWEEN_MS, resume))
-  const after = await askEach(roles, look)
+  const heard = before.map(({ role }) => role)
+  const after = await askEach(heard, look)
   return rates(
     before.map(({ answer }) => answer),
     after.map(({ answer }) => answer),

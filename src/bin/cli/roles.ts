@@ -29,7 +29,7 @@ export async function askMds(session: Session): Promise<MdsFacts | null> {
   }
 }
 
-function ofChunkserver({ id, httpAddress, pool, zone, server }: Chunkserver): HttpRole {
+export function roleOf({ id, httpAddress, pool, zone, server }: Chunkserver): HttpRole {
   const labels = { chunkserver: String(id), pool, zone, server }
   return { role: 'chunkserver', name: `chunkserver ${id}`, http: httpAddress, labels }
 }
@@ -56,7 +56,7 @@ export async function httpRoles(session: Session): Promise<HttpRole[]> {
       http: httpAddress ?? '',
       labels: { name },
     })),
-    ...chunkservers.filter(({ state }) => state !== 'retired').map(ofChunkserver),
+    ...chunkservers.filter(({ state }) => state !== 'retired').map(roleOf),
     ...volumes.flatMap(ofHolder),
   ]
   const byAddress = new Map(all.map((one) => [one.http, one]))

@@ -80,9 +80,10 @@ export class Session {
     return new MdsCaller(this.env, SILENT, this.mdsAddresses, rpcConfig(), config, 'cli')
   }
 
+  /** Whoever asks again after a connection broke does not wait for the pause before the next try. */
   #client(address: string): RpcClient {
     const known = this.#clients.get(address)
-    if (known !== undefined) return known
+    if (known !== undefined && known.state !== 'backoff') return known
     const made = this.own(new RpcClient(this.env, SILENT, address, rpcConfig(), 'cli'))
     this.#clients.set(address, made)
     return made

@@ -1,28 +1,52 @@
-// Owns the checks of chunkservers and of their disks, by what they reported last.
+// Owns the check of chunkservers: by what the MDS heard of them last, and by asking them: one that
+// hangs is seen before the MDS misses it.
 
 import type { Chunkserver } from '../../format/control/parts.ts'
+import { askEach, askJson } from '../cli/http.ts'
 import { type Level, type Outcome, type Row, worst, worstFirst } from '../cli/outcome.ts'
 import { allChunkservers } from '../cli/pages.ts'
+import { roleOf } from '../cli/roles.ts'
 import type { Session } from '../cli/session.ts'
-import { ago, counted, share } from '../cli/words.ts'
+import { ago, counted } from '../cli/words.ts'
 
-/** Of a disk: beyond it a warning, before new places are refused. */
-const FULL_WARNING = 0.85
-
-async function inService(session: Session): Promise<Chunkserver[]> {
+export async function inService(session: Session): Promise<Chunkserver[]> {
   return (await allChunkservers(session)).filter(({ state }) => state !== 'retired')
 }
 
-const NONE: Outcome = {
+export const NONE: Outcome = {
   level: 'error',
   says: 'No chunkserver has registered; start some with `lemnis chunkserver`.',
   head: [],
   rows: [],
 }
 
-function judgeServer({ state, slow, draining, damaged }: Chunkserver): [Level, string] {
+interface Healthz {
+  readonly ok: boolean
+  readonly reasons: readonly string[]
+}
+
+/** What is wrong with those that the MDS believes to be online, by asking them; '' for nothing. */
+async function askThem(all: readonly Chunkserver[]): Promise<ReadonlyMap<number, string>> {
+  const online = all.filter(({ state, httpAddress }) => state === 'online' && httpAddress !== '')
+  const answers = await askEach(online.map(roleOf), ({ http }) =>
+    askJson<Healthz>(http, '/healthz'),
+  )
+  return new Map(
+    answers.map(({ answer, why }, i) => {
+      const id = online[i]?.id ?? 0
+      if (answer === null) return [id, `does not answer: ${why}; see \`lemnis waits\` and its host`]
+      return [id, answer.ok ? '' : answer.reasons.join(' ')]
+    }),
+  )
+}
+
+function judgeServer(
+  { state, slow, draining, damaged }: Chunkserver,
+  trouble: string,
+): [Level, string] {
   if (state === 'offline') return ['error', 'offline: its copysets are rebuilt elsewhere']
   if (state === 'unstable') return ['warning', 'not heard lately; its copysets have two replicas']
+  if (trouble !== '') return ['warning', trouble]
   if (damaged > 0) return ['warning', `${counted(damaged, 'replica')} damaged, to be rebuilt`]
   if (slow !== undefined) return ['warning', slow.says]
   if (draining !== undefined) return ['warning', 'empties itself']
@@ -32,9 +56,10 @@ function judgeServer({ state, slow, draining, damaged }: Chunkserver): [Level, s
 export async function checkChunkservers(session: Session): Promise<Outcome> {
   const all = await inService(session)
   if (all.length === 0) return NONE
+  const troubles = await askThem(all)
   const nowMs = session.env.clock.wallMs()
   const rows = all.map((one): Row => {
-    const [level, says] = judgeServer(one)
+    const [level, says] = judgeServer(one, troubles.get(one.id) ?? '')
     const { id, zone, server, lastHeartbeatMs } = one
     return { level, cells: [String(id), zone, server, ago(lastHeartbeatMs, nowMs), says] }
   })
@@ -45,41 +70,6 @@ export async function checkChunkservers(session: Session): Promise<Outcome> {
     level: worst(rows.map(({ level }) => level)),
     says: bad === 0 ? `${where}, all online` : `${where}, ${bad} of them not well`,
     head: ['CHUNKSERVER', 'ZONE', 'SERVER', 'HEARD', 'WHAT'],
-    rows: worstFirst(rows),
-  }
-}
-
-function judgeDisk({ disk, slow }: Chunkserver): [Level, string] {
-  const { state, errors, badBlocks, repairedBlocks, usedBytes, capacityBytes } = disk
-  if (state === 'failed') return ['error', 'failed: replace it']
-  if (state === 'full') return ['error', 'full: writes to new places wait; add disks or delete']
-  if (badBlocks > repairedBlocks) {
-    return ['error', 'bad blocks not repaired: `lemnis copyset check --repair`']
-  }
-  if (errors > 0) return ['warning', 'it returned errors: look at the kernel log, replace it soon']
-  if (slow !== undefined) return ['warning', slow.says]
-  if (usedBytes > FULL_WARNING * capacityBytes) return ['warning', 'nearly full: add disks']
-  if (badBlocks > 0) return ['warning', 'bad blocks were repaired: watch it']
-  return ['ok', 'well']
-}
-
-export async function checkDisks(session: Session): Promise<Outcome> {
-  const all = await inService(session)
-  if (all.length === 0) return NONE
-  const rows = all.map((one): Row => {
-    const [level, says] = judgeDisk(one)
-    const { usedBytes, capacityBytes, writeP99Us, errors, badBlocks } = one.disk
-    const p99 = writeP99Us === 0 ? '-' : `${(writeP99Us / 1000).toFixed(2)} ms`
-    const used = share(usedBytes, capacityBytes)
-    const cells = [String(one.id), used, p99, String(errors), String(badBlocks), says]
-    return { level, cells }
-  })
-  const bad = rows.filter(({ level }) => level !== 'ok').length
-  const disks = counted(all.length, 'disk')
-  return {
-    level: worst(rows.map(({ level }) => level)),
-    says: bad === 0 ? `${disks}, all well` : `${disks}, ${bad} of them not well`,
-    head: ['CHUNKSERVER', 'USED', 'WRITE P99', 'ERRORS', 'BAD BLOCKS', 'WHAT'],
     rows: worstFirst(rows),
   }
 }

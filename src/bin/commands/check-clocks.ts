@@ -36,7 +36,7 @@ export async function checkClocks(session: Session): Promise<Outcome> {
   const nowMs = (): number => session.env.clock.wallMs()
   const asked = await askEach(await httpRoles(session), (role) => offsetOf(role, nowMs))
   const rows = asked.map(({ role, answer, why }): Row => {
-    if (answer === null) return { level: 'unknown', cells: [role.name, role.http, '-', '-', why] }
+    if (answer === null) return { level: 'warning', cells: [role.name, role.http, '-', '-', why] }
     const middle = (answer.leastMs + answer.mostMs) / 2
     const bound = (answer.mostMs - answer.leastMs) / 2
     const level = judgeOffset(answer)
@@ -44,11 +44,15 @@ export async function checkClocks(session: Session): Promise<Outcome> {
     const says = level === 'ok' ? 'as here' : 'set it by NTP on that host, or on this one'
     return { level, cells: [role.name, role.http, offset, duration(Math.ceil(bound)), says] }
   })
-  const bad = rows.filter(({ level }) => level !== 'ok').length
-  const what = `${counted(rows.length, 'role')} asked`
+  const silent = asked.filter(({ answer }) => answer === null).length
+  const off = rows.filter(({ level }) => level !== 'ok').length - silent
+  const found = [
+    off === 0 ? 'all clocks that answer are as here' : `${counted(off, 'clock')} not as here`,
+    ...(silent === 0 ? [] : [`${silent} of them silent`]),
+  ]
   return {
     level: rows.length === 0 ? 'unknown' : worst(rows.map(({ level }) => level)),
-    says: bad === 0 ? `${what}, all clocks as here` : `${what}, ${bad} of them not as here`,
+    says: [`${counted(rows.length, 'role')} asked`, ...found].join(', '),
     head: ['ROLE', 'HTTP', 'OFFSET', 'UP TO', 'WHAT'],
     rows: worstFirst(rows),
   }

@@ -14,6 +14,12 @@ const VERDICTS: Readonly<Record<Copyset['health'], readonly [Level, string]>> = 
   unknown: ['unknown', 'not reported yet'],
 }
 
+const WORDS: readonly (readonly [Copyset['health'], string])[] = [
+  ['broken', 'without quorum'],
+  ['unknown', 'not reported yet, look again in some seconds'],
+  ['degraded', 'a replica short'],
+]
+
 export async function checkCopysets(session: Session): Promise<Outcome> {
   const all = await allCopysets(session, [])
   const head = ['COPYSET', 'POOL', 'MEMBERS', 'LEADER', 'WHAT']
@@ -27,11 +33,15 @@ export async function checkCopysets(session: Session): Promise<Outcome> {
     const leader = copyset.leader === 0 ? '-' : String(copyset.leader)
     return { level, cells: [String(copyset.id), copyset.pool, members, leader, says] }
   })
-  const bad = rows.filter(({ level }) => level !== 'ok').length
+  const some = (health: Copyset['health']): number =>
+    all.filter((copyset) => copyset.health === health).length
+  const found = WORDS.filter(([health]) => some(health) > 0).map(
+    ([health, words]) => `${some(health)} ${words}`,
+  )
   const what = counted(all.length, 'copyset')
   return {
     level: worst(rows.map(({ level }) => level)),
-    says: bad === 0 ? `${what}, all served by all members` : `${what}, ${bad} of them not well`,
+    says: `${what}: ${found.join(', ') || 'all served by all members'}`,
     head,
     rows: worstFirst(rows),
   }

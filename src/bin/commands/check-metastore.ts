@@ -1,7 +1,7 @@
 // Owns the check of the metadata servers and of the store of their records: who leads, who stands by,
 // and whether each has what it needs to take over.
 
-import { asLemnisError, ERRORS } from '../../base/errors.ts'
+import { asLemnisError, ERRORS, type ErrorCode } from '../../base/errors.ts'
 import { SHOW_MDS } from '../../format/control/election.ts'
 import { askJson } from '../cli/http.ts'
 import { type Level, type Outcome, type Row, worst, worstFirst } from '../cli/outcome.ts'
@@ -12,6 +12,12 @@ import type { MetastoreFacts } from '../roles/metastore-look.ts'
 import { judgeStore, type StoreVerdict } from './check-store.ts'
 
 const ASK_MS = 3000
+/** An MDS that looks at etcd waits for a member that hangs before it asks the next one. */
+const LOOK_MS = 10_000
+const SILENT: Partial<Record<ErrorCode, string>> = {
+  DEADLINE_EXCEEDED: `does not answer within ${ASK_MS / 1000} s: it may hang`,
+  DISCONNECTED: 'nobody answers there: it is down, or hangs',
+}
 
 interface Seen {
   readonly address: string
@@ -23,7 +29,8 @@ async function look(session: Session, address: string): Promise<Seen> {
   try {
     return { address, facts: await session.askAt(address, SHOW_MDS, {}, ASK_MS), why: '' }
   } catch (thrown) {
-    return { address, facts: null, why: ERRORS[asLemnisError(thrown).code].says }
+    const { code } = asLemnisError(thrown)
+    return { address, facts: null, why: SILENT[code] ?? ERRORS[code].says }
   }
 }
 
@@ -56,7 +63,7 @@ async function lookAtStore(first: MdsFacts): Promise<StoreVerdict> {
   const http = first.leader?.httpAddress ?? first.httpAddress
   if (http === undefined) return { remarks: [], rows: [] }
   try {
-    return judgeStore(await askJson<MetastoreFacts>(http, '/debug/metastore'))
+    return judgeStore(await askJson<MetastoreFacts>(http, '/debug/metastore', LOOK_MS))
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     return { remarks: [['unknown', `the store could not be looked at: ${why}`]], rows: [] }

@@ -1,7 +1,7 @@
 // Owns the check of what moves: what takes longer than it may, what failed lately, and what keeps the
 // schedulers from their work.
 
-import { STATUS } from '../../format/control/mds.ts'
+import { STATUS, type Status } from '../../format/control/mds.ts'
 import { LIST_SCHEDULERS, type Operator } from '../../format/control/operators.ts'
 import { type Level, type Outcome, type Row, worst, worstFirst } from '../cli/outcome.ts'
 import { allOperators } from '../cli/pages.ts'
@@ -22,6 +22,12 @@ function judge(
   return ['ok', step]
 }
 
+/** Why nothing may begin to move; the guard of a later pass has maintenance among its reasons. */
+function heldBy({ guard, maintenance }: Status): string | null {
+  if (guard !== undefined) return guard.replace(/\.$/, '')
+  return maintenance === undefined ? null : 'nothing moves: maintenance is on'
+}
+
 export async function checkOperators(session: Session): Promise<Outcome> {
   const nowMs = session.env.clock.wallMs()
   const [status, { schedulers }, operators] = await Promise.all([
@@ -40,15 +46,16 @@ export async function checkOperators(session: Session): Promise<Outcome> {
   const late = rows.filter(({ level }) => level !== 'ok').length
   const active = operators.filter(isActive).length
   const off = schedulers.filter(({ on }) => !on).map(({ name }) => name)
+  const held = heldBy(status)
   const remarks = [
     ...(late > 0 ? [`${late} failed or late`] : []),
-    ...(status.maintenance === undefined ? [] : ['held by maintenance']),
-    ...(status.guard === undefined ? [] : [status.guard]),
+    ...(held === null ? [] : [held]),
     ...(off.length === 0 ? [] : [`switched off: ${off.join(', ')} (\`lemnis scheduler on\`)`]),
   ]
+  const moves = active === 0 ? (held === null ? ['nothing moves'] : []) : [`${active} under way`]
   return {
     level: worst([...rows.map(({ level }) => level), ...remarks.map((): Level => 'warning')]),
-    says: [`${active === 0 ? 'nothing moves' : `${active} under way`}`, ...remarks].join('; '),
+    says: [...moves, ...remarks].join('; '),
     head: ['OPERATOR', 'COPYSET', 'DOES', 'SINCE', 'WHAT'],
     rows: worstFirst(rows),
   }

@@ -50,7 +50,7 @@ function remarks({ draining, slow, recovery }: Chunkserver, nowMs: number): [str
     const why = draining.why === 'asked' ? 'as it was asked to' : 'because it is slow'
     rows.push(['draining', `${why}, since ${ago(draining.sinceMs, nowMs)}`])
   }
-  if (recovery !== undefined) {
+  if (recovery !== undefined && recovery.sentBytesPerSecond + recovery.receivedBytesPerSecond > 0) {
     const { limitBytesPerSecond, sentBytesPerSecond, receivedBytesPerSecond } = recovery
     const now = `sends ${size(sentBytesPerSecond)}/s, takes in ${size(receivedBytesPerSecond)}/s`
     rows.push(['recovery', `${now}, at most ${size(limitBytesPerSecond)}/s each`])
@@ -74,7 +74,7 @@ function facts(io: Io, one: Chunkserver, copysets: readonly number[], nowMs: num
       'disk',
       `${disk.state}, ${errors} errors, ${badBlocks} bad blocks, ${repairedBlocks} repaired`,
     ],
-    ['write p99', `${(disk.writeP99Us / 1000).toFixed(2)} ms`],
+    ['write p99', disk.writeP99Us === 0 ? '-' : `${(disk.writeP99Us / 1000).toFixed(2)} ms`],
     ['reads', `${traffic.reads}, ${size(traffic.readBytes)}`],
     ['writes', `${traffic.writes}, ${size(traffic.writtenBytes)}`],
     ['copysets', `${one.copysets}: ${leads}`],

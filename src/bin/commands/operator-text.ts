@@ -2,9 +2,9 @@
 
 import type { Operator, OperatorReason, OperatorState } from '../../format/control/operators.ts'
 import type { Colour, Io } from '../cli/io.ts'
-import { ago, duration, share, size } from '../cli/words.ts'
+import { ago, duration, left, share, size } from '../cli/words.ts'
 
-const WHY: Readonly<Record<OperatorReason, string>> = {
+export const WHY: Readonly<Record<OperatorReason, string>> = {
   offline: 'chunkserver offline',
   'disk-lost': 'disk lost',
   damaged: 'replica damaged',
@@ -36,6 +36,15 @@ export function doneText({ bytesDone, bytesTotal }: Partial<Operator>): string {
   return bytesDone === undefined || bytesTotal === undefined ? '-' : share(bytesDone, bytesTotal)
 }
 
+/** What is still to be sent of a replica that is being built. */
+export function toGoText({ bytesDone = 0, bytesTotal }: Partial<Operator>): string {
+  return bytesTotal === undefined ? '-' : size(bytesTotal - bytesDone)
+}
+
+export function endsText({ endsMs }: Partial<Operator>, nowMs: number): string {
+  return endsMs === undefined ? '-' : left(endsMs, nowMs)
+}
+
 function stateText(io: Io, { state }: Operator): string {
   const colour = COLOURS[state]
   return colour === null ? state : io.paint(colour, state)
@@ -43,15 +52,15 @@ function stateText(io: Io, { state }: Operator): string {
 
 export function operatorTable(io: Io, operators: readonly Operator[], nowMs: number): string {
   return io.table(
-    ['ID', 'COPYSET', 'DOES', 'BECAUSE', 'PRIORITY', 'STATE', 'DONE', 'SINCE', 'STEP'],
+    ['ID', 'COPYSET', 'DOES', 'BECAUSE', 'STATE', 'DONE', 'TO GO', 'SINCE', 'STEP'],
     operators.map((one) => [
       String(one.id),
       String(one.copyset),
       whatText(one),
       WHY[one.why],
-      one.priority,
       stateText(io, one),
       doneText(one),
+      toGoText(one),
       ago(one.sinceMs, nowMs),
       one.error ?? one.step,
     ]),
@@ -74,6 +83,7 @@ export function operatorFacts(io: Io, one: Operator, nowMs: number): string {
     const done = `${size(bytesDone)} of ${size(bytesTotal)}`
     rows.push(['done', `${done}, ${share(bytesDone, bytesTotal)}`])
   }
+  if (one.endsMs !== undefined) rows.push(['sent', left(one.endsMs, nowMs)])
   if (endedMs !== undefined) rows.push(['ended', ago(endedMs, nowMs)])
   if (error !== undefined) rows.push(['error', io.paint('red', error)])
   return io.facts(rows)

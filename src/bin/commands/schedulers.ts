@@ -15,17 +15,25 @@ import { ago, counted, duration } from '../cli/words.ts'
 
 /** With what each of them is for. */
 const DOES: Readonly<Record<SchedulerName, string>> = {
-  recover: 'replaces replicas that are gone or damaged',
-  replicas: 'brings copysets to as many replicas as their pool has',
-  drain: 'empties chunkservers that are marked',
-  balance: 'evens out copysets over chunkservers',
-  leaders: 'evens out leaders over chunkservers',
-  relieve: 'takes leaders away from slow chunkservers',
-  scrub: 'has disks read and verified, in their window',
+  recover: 'replaces replicas gone or damaged',
+  replicas: 'gives copysets all their replicas',
+  drain: 'empties marked chunkservers',
+  balance: 'evens out copysets',
+  leaders: 'evens out leaders',
+  relieve: 'takes leaders off slow chunkservers',
+  scrub: 'has disks verified, in their window',
 }
 
-function waitsText({ waits }: Scheduler): string {
-  return waits.length === 0 ? '-' : waits.join('; ')
+/** What holds all of them is said once. */
+function waitLines(schedulers: readonly Scheduler[]): string[] {
+  const names = new Map<string, string[]>()
+  for (const { name, waits } of schedulers) {
+    for (const wait of waits) names.set(wait, [...(names.get(wait) ?? []), name])
+  }
+  const lines = Array.from(names, ([wait, who]) =>
+    who.length === schedulers.length ? `For all: ${wait}.` : `${who.join(', ')} waits for ${wait}.`,
+  )
+  return lines.length === 0 ? [] : ['', ...lines]
 }
 
 async function list(session: Session): Promise<void> {
@@ -39,10 +47,9 @@ async function list(session: Session): Promise<void> {
     ago(one.lastMs ?? 0, nowMs),
     String(one.active),
     DOES[one.name],
-    waitsText(one),
   ])
-  const head = ['SCHEDULER', '', 'EVERY', 'LAST', 'ACTIVE', 'DOES', 'WAITS']
-  io.result(schedulers, () => io.table(head, rows))
+  const head = ['SCHEDULER', '', 'EVERY', 'LAST', 'ACTIVE', 'DOES']
+  io.result(schedulers, () => [io.table(head, rows), ...waitLines(schedulers)].join('\n'))
 }
 
 async function set(session: Session, name: SchedulerName, on: boolean): Promise<void> {

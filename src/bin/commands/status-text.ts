@@ -2,6 +2,7 @@
 // for most that are not; what does not fit is a command away, which is named.
 
 import type { Status } from '../../format/control/mds.ts'
+import type { Operator } from '../../format/control/operators.ts'
 import type { Colour, Io } from '../cli/io.ts'
 import type { IoNow } from '../cli/io-now.ts'
 import type { MdsFacts } from '../cli/roles.ts'
@@ -12,6 +13,8 @@ import { counts, daysText, fillText } from './topology-text.ts'
 export type ShownStatus = Status & {
   readonly mds: MdsFacts | null
   readonly io: IoNow | null
+  /** The first of those under way. */
+  readonly underWay: readonly Operator[]
   /** Chunkservers that empty themselves. */
   readonly draining: readonly number[]
 }
@@ -89,5 +92,5 @@ export function statusText(io: Io, status: ShownStatus, nowMs: number, width = 8
   ]
   // One line is the prompt's.
   const linesLeft = LINES - 1 - facts.length
-  return [io.facts(facts), ...movingTable(io, status, linesLeft, nowMs)].join('\n')
+  return [io.facts(facts), ...movingTable(io, status.underWay, linesLeft, nowMs)].join('\n')
 }

@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 import { orNull } from '../../client/mds-caller.ts'
 import { STATUS } from '../../format/control/mds.ts'
+import { LIST_OPERATORS, type Operator } from '../../format/control/operators.ts'
 import { askIo } from '../cli/io-now.ts'
 import { allChunkservers } from '../cli/pages.ts'
 import { asking, declare } from '../cli/program.ts'
@@ -19,9 +20,12 @@ async function show(session: Session): Promise<boolean> {
   const draining = chunkservers.filter(
     (one) => one.draining !== undefined && one.state !== 'retired',
   )
+  const moves = await session.ask(LIST_OPERATORS, { state: 'active' }).catch(orNull)
   const ioNow = await askIo(session, chunkservers)
   const shown = { ...status, mds, io: ioNow, draining: draining.map(({ id }) => id) }
-  io.result(shown, () => statusText(io, shown, env.clock.wallMs()))
+  const begun = ({ state }: Operator): number => Number(state === 'ongoing')
+  const underWay = (moves?.operators ?? []).toSorted((a, b) => begun(b) - begun(a))
+  io.result(shown, () => statusText(io, { ...shown, underWay }, env.clock.wallMs()))
   return status.health.state === 'error'
 }
 

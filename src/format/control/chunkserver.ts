@@ -38,6 +38,18 @@ export const REGISTER_CHUNKSERVER = controlCall(
   Type.Object({ id: Id, clusterId: Type.String(), token: Type.String() }),
 )
 
+/** State on its way from this replica to one that is new, or far behind. */
+export const SendingReport = Type.Object({
+  /** Replica. */
+  to: Id,
+  bytesSent: U53,
+  /** What it lacks in all; 0 until it has said so. */
+  bytesWanted: U53,
+  /** For how long it has been sent. */
+  lastsMs: U53,
+})
+export type SendingReport = Static<typeof SendingReport>
+
 export const ReplicaReport = Type.Object({
   group: Id,
   replica: Id,
@@ -56,11 +68,15 @@ export const ReplicaReport = Type.Object({
   damage: Type.Optional(Type.String()),
   /** What a change of members that runs on this leader waits for. */
   changing: Type.Optional(Type.String()),
+  sending: Type.Optional(Type.Array(SendingReport, { maxItems: 64 })),
 })
 export type ReplicaReport = Static<typeof ReplicaReport>
 
 export const Order = Type.Union([
-  /** Found a new copyset's replica: every voter's chunkserver gets the same list. */
+  /**
+   * Found a new copyset's replica: every voter's chunkserver gets the same list. The first of it is to
+   * lead first.
+   */
   Type.Object({
     kind: Type.Literal('found'),
     group: Id,

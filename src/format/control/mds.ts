@@ -111,6 +111,8 @@ export const STATUS = controlCall(
       Type.Object({
         ordered: U53,
         ongoing: U53,
+        /** Of replicas being built, or about to be, what is still to be sent; absent for none. */
+        bytesLeft: Type.Optional(U53),
         /** When all that is known to move has moved, at the present rate; absent when unknown. */
         endsMs: Type.Optional(U53),
       }),

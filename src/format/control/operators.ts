@@ -69,6 +69,8 @@ export const Operator = Type.Object({
   /** Of the replica that is being built, as far as reported; absent where nothing is known. */
   bytesDone: Type.Optional(U53),
   bytesTotal: Type.Optional(U53),
+  /** When all of it has been sent at its present rate; absent when unknown. */
+  endsMs: Type.Optional(U53),
 })
 export type Operator = Static<typeof Operator>
 

@@ -178,6 +178,8 @@ export const Chunkserver = Type.Object({
   disk: DiskReport,
   io: IoReport,
   scrub: ScrubReport,
+  /** Told to scrub, and not known to have ended that. */
+  scrubAsked: Type.Optional(Type.Boolean()),
   copysets: U53,
   leaders: U53,
   damaged: U53,

@@ -83,7 +83,10 @@ export type IssuedRecord = Static<typeof IssuedRecord>
 export const CopysetRecord = Type.Object({
   id: Id,
   pool: Name,
-  /** Of the newest settled configuration that was reported, with its members by replica id. */
+  /**
+   * Of the newest settled configuration that was reported, with its members by replica id. That of its
+   * founding begins with the voter that is to lead first.
+   */
   epoch: Id,
   voters: Type.Array(Id, { minItems: 1 }),
   learners: Type.Array(Id),
