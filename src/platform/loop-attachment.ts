@@ -202,6 +202,6 @@ export async function inUse(volume: string, device: string): Promise<LemnisError
     volume,
     device,
     reason: first === undefined ? 'a program has it open' : `mounted at ${points.join(', ')}`,
-    cure: first === undefined ? 'end that program' : `umount ${first}`,
+    cure: first === undefined ? 'end that program' : `run \`umount ${first}\``,
   })
 }

@@ -41,7 +41,7 @@ describe('a volume that a living process of this host has attached', () => {
     const attempt = startAttachHost('vol', ['/nonexistent/program'], root)
     await expect(attempt).rejects.toMatchObject({
       code: 'CONFLICT',
-      detail: { device: '/dev/loop77', cure: 'lemnis detach vol' },
+      detail: { device: '/dev/loop77', cure: 'run `lemnis detach vol`' },
     })
   })
 

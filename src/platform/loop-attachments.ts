@@ -98,7 +98,7 @@ export async function startAttachHost(
   const present = await servedNow(paths)
   if (present !== null) {
     const { device } = present
-    const cure = `lemnis detach ${volume}`
+    const cure = `run \`lemnis detach ${volume}\``
     throw new LemnisError('CONFLICT', { volume, device, reason: 'attached on this host', cure })
   }
   paths.make()
