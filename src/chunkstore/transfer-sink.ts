@@ -117,10 +117,18 @@ export class TransferSink implements SnapshotSink {
     const incoming = this.#find(id)
     if (id === VOLUMES_ITEM) return EMPTY
     const { birth, layers } = this.#basis(id)
-    incoming.seenVersion = this.#host.state.chunk(id)?.version ?? 0
-    incoming.seenIndex = this.#host.state.appliedIndex
+    const { state } = this.#host
+    const chunk = state.chunk(id)
+    incoming.seenVersion = chunk?.version ?? 0
+    incoming.seenIndex = state.appliedIndex
+    const own = new Set(Array.from(chunk?.files() ?? [], ({ file }) => file))
+    // What is applied while this looks is in the source's state too, which then sends it.
+    const newestOf = (file: ChunkFile): number =>
+      own.has(file) ? incoming.seenIndex : Number.POSITIVE_INFINITY
     const candidates: Candidate[] = []
-    for (const { sn, files } of layers) candidates.push(await this.#candidate(sn, files))
+    for (const { sn, files } of layers) {
+      candidates.push(await this.#candidate(sn, files, newestOf))
+    }
     return encodeHave({ birth, candidates }, HAVE_BYTES_MAX)
   }
 
@@ -133,16 +141,21 @@ export class TransferSink implements SnapshotSink {
     return { birth, layers: [...(leftover?.layers ?? []), ...own] }
   }
 
-  async #candidate(sn: number, files: readonly LayerFile[]): Promise<Candidate> {
+  async #candidate(
+    sn: number,
+    files: readonly LayerFile[],
+    newestOf: (file: ChunkFile) => number,
+  ): Promise<Candidate> {
     const held = new HeldPages()
     const data = new BlockSet()
     const versions = new Float64Array(CHUNK_BLOCKS)
     for (const { file, data: blocks } of files.slice()) {
       const now = blocks.clone()
+      const newest = newestOf(file)
       for (let block = now.next(0); block < CHUNK_BLOCKS; block = now.next(block + 1)) {
         const { version } = await this.#parts.reader.locateLoading(file, block, held)
         // A bad one comes again, which is a way to mend it.
-        if (version === 0 || file.knownBad(block)) continue
+        if (version === 0 || version > newest || file.knownBad(block)) continue
         data.add(block)
         versions[block] = version
       }

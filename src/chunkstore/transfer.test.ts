@@ -283,6 +283,34 @@ describe('a transfer', () => {
     host.replica = await host.store.openReplica(GROUP, 22)
   }
 
+  it('brings what was written here while it was asked what is here', async () => {
+    const [a, b] = [await makeHost(1), await makeHost(2, 22)]
+    const log = [writeOf(1, 0, fillsFrom(100, 6)), writeOf(2, 3, [903, 904])]
+    applyAll(a.replica, log)
+    applyAll(b.replica, log.slice(0, 1))
+    const source = a.replica.snapshot()
+    const sink = await b.replica.receive(source.index, source.items)
+    const racing: SnapshotSink = {
+      wanted: sink.wanted,
+      resumeAt: (id) => sink.resumeAt(id),
+      have: (id) => {
+        const asked = sink.have(id)
+        applyAll(b.replica, log)
+        return asked
+      },
+      write: (id, cursor, bytes, next) => sink.write(id, cursor, bytes, next),
+      finish: (mark) => sink.finish(mark),
+      abort: () => sink.abort(),
+    }
+    await send(source, racing)
+    await racing.finish(markOf(source.index))
+    source.close()
+    const twin = new Twin()
+    for (const entry of log) applyToTwin(twin, entry)
+    await expectSame(b.replica, twin, 'received')
+    await expectRange(b.replica, twin, 1, 0, 0, 6, 'received')
+  })
+
   it('is there wholly or not at all after a crash at any moment of it', async () => {
     const a = await makeHost(1)
     const log: LogEntry[] = []

@@ -122,6 +122,19 @@ describe('world', () => {
     expect(value).toBe(2)
   })
 
+  it('fails when what it waits for is found wrong, with who found it as the cause', async () => {
+    const asked = new World({ seed: 1 })
+    const until = (): boolean => {
+      throw new Error('never to be')
+    }
+    const failure = await asked.run({ until }).then(
+      () => null,
+      (error: unknown) => error as SimFailure,
+    )
+    expect(failure).toBeInstanceOf(SimFailure)
+    expect(failure?.cause).toEqual(new Error('never to be'))
+  })
+
   it('settles a promise by virtual time, and fails when nothing can', async () => {
     const world = new World({ seed: 1 })
     const later = new Promise<number>((resolve) => {

@@ -136,7 +136,7 @@ export class World {
     const turn = (): 'again' | 'stop' => {
       if (last !== undefined && this.#failure === null) this.#look(last)
       last = undefined
-      if (this.#failure !== null || limits.until?.() === true) return 'stop'
+      if (this.#failure !== null || this.#isEnough(limits)) return 'stop'
       if (this.#queue.nextAtUs() > untilUs) return 'stop'
       if (this.#eventCount >= eventCountMax) {
         this.fail('too many events: something spins')
@@ -148,9 +148,20 @@ export class World {
       return 'again'
     }
     await runTurns(turn, (reason) => this.fail(`unhandled rejection: ${describe(reason)}`, reason))
+    const isEnough = untilUs === Number.POSITIVE_INFINITY || this.#isEnough(limits)
     if (this.#failure !== null) throw this.#failure
-    if (untilUs !== Number.POSITIVE_INFINITY && limits.until?.() !== true) {
+    if (!isEnough) {
       this.#nowUs = Math.max(this.#nowUs, untilUs)
+    }
+  }
+
+  /** Who asks may find the run wrong, by throwing. */
+  #isEnough({ until }: RunLimits): boolean {
+    try {
+      return until?.() === true
+    } catch (error) {
+      this.fail(describe(error), error)
+      return true
     }
   }
 
