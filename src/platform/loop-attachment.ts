@@ -131,9 +131,11 @@ export class Attachment {
   /** Removes the device: CONFLICT, and nothing changed, while it is in use. */
   async stop(): Promise<void> {
     const { device, volume } = this.#state
-    if (await isLoopInUse(device)) throw await inUse(volume, device)
+    const { file } = this.#paths
+    const isOurs = await isLoopOver(device, file)
+    if (isOurs && (await isLoopInUse(device))) throw await inUse(volume, device)
     // The kernel writes and flushes what it still has before the device is gone.
-    if (!(await removeLoop(device))) throw await inUse(volume, device)
+    if (!(await removeLoop(device, file))) throw await inUse(volume, device)
     await this.#options.device.flush()
     await this.#fuse.close()
     await this.ended

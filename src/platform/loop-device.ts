@@ -4,7 +4,7 @@
 // What is there is read from /sys, which asks nothing of the file behind, alive or dead.
 
 import { constants } from 'node:fs'
-import { open, readdir, readFile, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { mounts } from './fuse-mount.ts'
@@ -36,14 +36,18 @@ export async function loopsOver(file: string): Promise<LoopPath[]> {
   const names = (await readdir('/sys/block')).filter((name) => /^loop\d+$/.test(name))
   const found: LoopPath[] = []
   for (const name of names) {
-    const backing = await backingFile(`/dev/${name}`)
-    if (backing === file || backing === `${file} (deleted)`) found.push(`/dev/${name}`)
+    if (await hasBehind(`/dev/${name}`, file)) found.push(`/dev/${name}`)
   }
   return found
 }
 
 export async function isLoopOver(loop: LoopPath, file: string): Promise<boolean> {
   return (await backingFile(loop)) === file
+}
+
+async function hasBehind(loop: LoopPath, file: string): Promise<boolean> {
+  const backing = await backingFile(loop)
+  return backing === file || backing === `${file} (deleted)`
 }
 
 /** Null when the device is over no file. */
@@ -79,16 +83,34 @@ export async function mountPointsOf(loop: LoopPath): Promise<string[]> {
 }
 
 /**
- * Takes the device away from its file. False when it is still in use: the kernel then does it by
- * itself when the last user has gone.
+ * Takes the device away from the file, if it is over that. False when it is still in use: the kernel
+ * then does it by itself when the last user has gone.
+ *
+ * The kernel gives the number of a device that became free to whoever asks next. A device that is open
+ * does not become free, so it is held open from the look at its file to the end of the detaching: by the
+ * program as well, which may outlive this process.
  */
-export async function removeLoop(loop: LoopPath): Promise<boolean> {
-  const file = await backingFile(loop)
-  if (file === null) return true
-  await runProgram('losetup', ['--detach', loop])
+export async function removeLoop(loop: LoopPath, file: string): Promise<boolean> {
+  const device = await openLoop(loop)
+  try {
+    if (!(await hasBehind(loop, file))) return true
+    if (device !== null) await runProgram('losetup', ['--detach', loop], device.fd)
+  } finally {
+    await device?.close()
+  }
   for (let waitedMs = 0; waitedMs <= RELEASE_LIMIT_MS; waitedMs += POLL_MS) {
-    if ((await backingFile(loop)) !== file) return true
+    if (!(await hasBehind(loop, file))) return true
     await sleep(POLL_MS)
   }
   return false
+}
+
+/** Null when the kernel is about to take it away. */
+async function openLoop(loop: LoopPath): Promise<FileHandle | null> {
+  try {
+    return await open(loop, constants.O_RDONLY)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENXIO') return null
+    throw error
+  }
 }

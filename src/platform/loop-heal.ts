@@ -20,7 +20,7 @@ export async function heal(paths: AttachmentPaths): Promise<Healed> {
   const stuck: string[] = []
   // Loops first: they hold the file open, and are found by its path while it has one.
   const loops = await loopsOver(paths.file)
-  for (const loop of loops) if (!(await removeLoop(loop))) stuck.push(loop)
+  for (const loop of loops) if (!(await removeLoop(loop, paths.file))) stuck.push(loop)
   removeLink(paths)
   const dead = (await mounts()).filter(
     (m) => m.mountPoint === paths.mountPoint && m.type === FUSE_TYPE,

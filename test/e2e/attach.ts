@@ -24,7 +24,7 @@ import {
   runAttach,
   startAttachHost,
 } from '../../src/platform/loop-attachments.ts'
-import { loopsOver } from '../../src/platform/loop-device.ts'
+import { isLoopOver, loopsOver, makeLoop, removeLoop } from '../../src/platform/loop-device.ts'
 import { AttachmentPaths, pidStartOf } from '../../src/platform/loop-state.ts'
 import { runProgram } from '../../src/platform/run-program.ts'
 
@@ -235,6 +235,17 @@ async function endsByException(root: string): Promise<void> {
   await nothingLeft(root, 'vol-5')
 }
 
+/** What was free for a moment has gone to another file by the time somebody comes to clean up. */
+async function numberGivenAnew(root: string): Promise<void> {
+  const file = join(root, 'another-file')
+  await runProgram('truncate', ['-s', '1M', file])
+  const loop = await makeLoop(file, true)
+  expect(await removeLoop(loop, join(root, 'file')), 'it is not over our file')
+  expect(await isLoopOver(loop, file), 'the device of another is left alone')
+  expect(await removeLoop(loop, file), 'removed')
+  expect((await loopsOver(file)).length === 0, 'no loop device is left')
+}
+
 /** A process dies under a mounted file system and load: nothing hangs, and the volume comes back. */
 async function killUnderLoad(root: string): Promise<void> {
   const first = await startAttachHost('vol-3', hostCommand('vol-3', root), root)
@@ -259,6 +270,8 @@ async function killUnderLoad(root: string): Promise<void> {
   await sleep(20)
   process.kill(first.pid, 'SIGKILL')
   console.log(`kill under load: dd ${await outcome}`)
+  // Its files are closed, which ends the load, before it has ended itself.
+  while (pidStartOf(first.pid) !== null) await sleep(20)
   expect(
     listAttachments(root).every((a) => !a.isServed),
     'the list says that it is dead',
@@ -322,6 +335,7 @@ async function main(): Promise<void> {
       await kills(root, Number(values.kills))
       await killsAtStop(root, Math.ceil(Number(values.kills) / 2))
       await endsByException(root)
+      await numberGivenAnew(root)
       await killUnderLoad(root)
       console.log('attach: file system, discards, growth, kills: right')
     }
