@@ -33,6 +33,7 @@ import {
 import { type Identity, openIdentity, writeIdentity } from './identity.ts'
 import { VolumeLimits } from './limits.ts'
 import { MdsLink } from './mds-link.ts'
+import { Mending } from './mending.ts'
 import { Neighbours } from './neighbours.ts'
 import { Orders } from './orders.ts'
 import { Pulse } from './pulse.ts'
@@ -167,23 +168,26 @@ export class Chunkserver {
     this.identity = identity
     this.store = store
     store.onFailed = (error) => this.#fail(error)
-    const self = identity.id as HostId
     this.host = new CopysetHost({
       env,
       observer,
-      host: self,
+      host: identity.id as HostId,
       config: options.host,
       log,
       rpc: options.rpc,
       server,
       directory: neighbours,
       machines: chunkMachines(store, this.#broken()),
+      mayEnd: (replica, leaving) => mending.mayEnd(replica, leaving),
       onFenced: (error) => this.#fail(error),
     })
     const { host } = this
     scope.own(host)
     const settling = new Settling({ clock: env.clock, host, config, neighbours })
     const repairer = new Repairer({ env, observer, host, config, neighbours, settling })
+    const mending = new Mending({ clock: env.clock, host, config, neighbours, repairer })
+    scope.own(mending)
+    mending.serve(server)
     this.#limits = new VolumeLimits(env.clock, config.qosBurstMs)
     const { bugs = new Set() } = options
     this.#io = new ChunkIo({ env, observer, host, config, limits: this.#limits, repairer, bugs })
@@ -192,13 +196,7 @@ export class Chunkserver {
     scope.own(repairer)
     this.#pulse = this.#makePulse(timed)
     scope.own(this.#pulse)
-    this.#orders = new Orders({
-      observer,
-      host,
-      self,
-      scrub: (startedMs) => this.#scrub.start(startedMs),
-      onDestroyed: (group) => this.#io.forget(group),
-    })
+    this.#orders = this.#makeOrders()
     this.#heartbeats = new Heartbeats({
       env,
       observer,
@@ -226,6 +224,16 @@ export class Chunkserver {
     serveControl(server, GIVE_ORDER, async ({ order }) => {
       await this.#orders.obey(order)
       return {}
+    })
+  }
+
+  #makeOrders(): Orders {
+    return new Orders({
+      observer: this.#observer,
+      host: this.host,
+      self: this.identity.id as HostId,
+      scrub: (startedMs) => this.#scrub.start(startedMs),
+      onDestroyed: (group) => this.#io.forget(group),
     })
   }
 

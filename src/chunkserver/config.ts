@@ -47,6 +47,10 @@ export const CHUNKSERVER_CONFIG = {
   repairsWaitingMax: countSetting(256, 'Chunks that wait for repair; more are found again later.'),
   repairTriesMax: countSetting(4, 'Rounds in which the other members are asked for bad blocks.'),
   repairRetryMs: durationSetting(300, 'Gap between these rounds.'),
+  mendRetryMs: durationSetting(
+    60_000,
+    'Gap before blocks that no other member had good are asked for again.',
+  ),
   scrubBytesPerSecond: bytesSetting(16 * MIB, 'Rate at which scrub reads this disk.'),
   scrubPageChunks: countSetting(16, 'Chunks that scrub compares with the other replicas at once.'),
   scrubRetryMs: durationSetting(

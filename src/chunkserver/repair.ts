@@ -38,9 +38,11 @@ export interface RepairerOptions {
 export interface RepairResult {
   readonly badBlocks: number
   readonly repairedBlocks: number
+  /** Where members were asked in vain for what is still bad. */
+  readonly unanswered: readonly HostId[]
 }
 
-const NOTHING: RepairResult = { badBlocks: 0, repairedBlocks: 0 }
+const NOTHING: RepairResult = { badBlocks: 0, repairedBlocks: 0, unanswered: [] }
 
 export class Repairer {
   readonly #options: RepairerOptions
@@ -98,13 +100,15 @@ export class Repairer {
     if (this.#isOver(replica)) return NOTHING
     await settling.settled(replica)
     let missing: readonly BadBlock[] = []
+    let unanswered: HostId[] = []
     let repairedBlocks = 0
     for (let left = config.repairTriesMax; left > 0 && !this.#isOver(replica); left--) {
       // Looked at anew each time: a write may have replaced just these blocks.
       missing = await this.#badOf(replica, chunk)
+      unanswered = []
       for (const host of otherHosts(replica)) {
         if (missing.length === 0 || this.#isOver(replica)) break
-        const still = await this.#fetchFrom(host, replica, chunk, missing)
+        const still = await this.#fetchFrom(host, replica, chunk, missing, unanswered)
         repairedBlocks += missing.length - still.length
         missing = still
       }
@@ -118,7 +122,7 @@ export class Repairer {
     observer.emit(event, { group: replica.group, chunk, badBlocks, repairedBlocks })
     // Nothing was applied, so that no other rule would bring the repair into the tables on disk.
     if (repairedBlocks > 0 && !this.#isOver(replica)) this.#options.host.checkpointDue(replica)
-    return { badBlocks, repairedBlocks }
+    return { badBlocks, repairedBlocks, unanswered: missing.length === 0 ? [] : unanswered }
   }
 
   #isOver(replica: Replica): boolean {
@@ -130,12 +134,13 @@ export class Repairer {
     return digest?.chunk === chunk ? digest.badBlocks : []
   }
 
-  /** What of `missing` is still missing when that host has answered. */
+  /** What of `missing` is still missing when that host has answered, or is `unanswered`. */
   async #fetchFrom(
     host: HostId,
     replica: Replica,
     chunk: number,
     missing: readonly BadBlock[],
+    unanswered: HostId[],
   ): Promise<readonly BadBlock[]> {
     const left: BadBlock[] = []
     for (const blocks of requestsOf(missing)) {
@@ -144,6 +149,7 @@ export class Repairer {
       } catch (thrown) {
         // That host can't help now; the next one may.
         asLemnisError(thrown)
+        if (!unanswered.includes(host)) unanswered.push(host)
         left.push(...blocks)
       }
     }

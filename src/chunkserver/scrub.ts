@@ -306,8 +306,8 @@ export class Scrub {
   async #repair(request: RequestOf<typeof REPAIR_CHUNK>): Promise<ReplyOf<typeof REPAIR_CHUNK>> {
     const replica = this.#replicaOf(request.group)
     const { chunk, expected } = request
-    const result = await this.#options.repairer.repair(replica, chunk)
-    if (expected === undefined) return { ...result }
+    const { badBlocks, repairedBlocks } = await this.#options.repairer.repair(replica, chunk)
+    if (expected === undefined) return { badBlocks, repairedBlocks }
     const chunks = chunksOf(replica)
     const { appliedIndex } = chunks
     const [read] = await chunks.digests(chunk, 1, false)
@@ -316,6 +316,6 @@ export class Scrub {
     // This replica has applied what the majority has, nothing later, and holds something else.
     const judged = judgeViews([own, { ...expected, appliedIndex: expected.version }], 1)
     if (judged.kind === 'differ' && !replica.closed) this.#distrust(replica, chunk)
-    return { ...result }
+    return { badBlocks, repairedBlocks }
   }
 }

@@ -142,6 +142,11 @@ export class ChunkFile {
   knownBad(block: number): boolean {
     return this.#bad?.has(block) ?? false
   }
+
+  /** Whether one of these blocks is known to be bad. */
+  hasBadOf(blocks: BlockSet): boolean {
+    return this.#bad !== null && [...this.#bad].some((block) => blocks.has(block))
+  }
 }
 
 /** The bytes of a dirty block, as a view. */

@@ -204,6 +204,13 @@ export class ReplicaChunks implements Mergeable {
     return found
   }
 
+  /** Chunks with blocks that were found bad and are not repaired. */
+  damaged(): number[] {
+    const isBad = (chunk: Chunk): boolean =>
+      [...chunk.files()].some(({ file, data }) => file.hasBadOf(data))
+    return [...this.state.chunks()].filter(isBad).map(({ id }) => id)
+  }
+
   /** Those of the blocks of layer `sn` that are here, good, and of the version asked (0: any). */
   blocksFor(
     chunk: number,

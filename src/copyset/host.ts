@@ -43,6 +43,8 @@ export interface CopysetHostOptions {
   readonly server: RpcServer
   readonly directory: HostDirectory
   readonly machines: Machines
+  /** Before members that leave a group are ended; rejects never. Without it they always may. */
+  readonly mayEnd?: (replica: Replica, leaving: readonly ReplicaId[]) => Promise<boolean>
   /** The disk failed and no replica serves any more: the process should report, end, and start anew. */
   readonly onFenced?: (error: LemnisError) => void
   /** Planted bugs; given by the simulator only. */
@@ -105,6 +107,7 @@ export class CopysetHost implements ReplicaHost {
       lagMax: config.catchUpLagEntries,
       timeoutMs: config.changeTimeoutMs,
       create: (replica, member) => this.#createRemote(replica, member),
+      mayEnd: options.mayEnd ?? (() => Promise.resolve(true)),
     })
     this.#checkpoints = new Checkpoints({
       clock: env.clock,

@@ -1,6 +1,7 @@
 // Owns how a group's members are exchanged: each new one is made empty, learns without a vote until it
 // has nearly all of the log, and only then gets its vote, in the same joint change that removes the old
 // ones. So the group never waits for a member that holds nothing.
+// An old one goes only when the owner of what is replicated has nothing against it (`mayEnd`).
 // nextStep() is the pure decision; Changes runs it on every tick of the host until it is done.
 
 import { asLemnisError, LemnisError } from '../base/errors.ts'
@@ -78,7 +79,10 @@ interface Change {
   readonly sinceMs: number
   readonly deadlineMs: number
   readonly done: ChangeDone
-  creating: boolean
+  /** Waits for an answer. */
+  asking: boolean
+  /** `mayEnd` has said yes. */
+  mayEnd: boolean
   waitsFor: string
 }
 
@@ -87,6 +91,8 @@ export interface ChangesOptions {
   readonly timeoutMs: number
   /** Makes an empty replica on the host that its id names. */
   readonly create: (replica: Replica, member: ReplicaId) => Promise<void>
+  /** Whether those that stay can do without `leaving`; asked again until it is so. */
+  readonly mayEnd: (replica: Replica, leaving: readonly ReplicaId[]) => Promise<boolean>
 }
 
 export class Changes {
@@ -141,7 +147,8 @@ export class Changes {
       sinceMs: nowMs,
       deadlineMs: nowMs + this.#options.timeoutMs,
       done,
-      creating: false,
+      asking: false,
+      mayEnd: false,
       waitsFor: 'start',
     })
   }
@@ -164,7 +171,7 @@ export class Changes {
     if (nowMs >= change.deadlineMs) {
       return new LemnisError('DEADLINE_EXCEEDED', { waitsFor: change.waitsFor })
     }
-    if (change.creating) return 'going on'
+    if (change.asking) return 'going on'
     const step = nextStep(goal, replica.status(), created, this.#options.lagMax)
     switch (step.kind) {
       case 'done':
@@ -176,6 +183,11 @@ export class Changes {
         this.#create(change, step.replica)
         return 'going on'
       case 'propose': {
+        const leaving = step.steps.flatMap((one) => (one.action === 'remove' ? one.replica : []))
+        if (leaving.length > 0 && !change.mayEnd) {
+          this.#askWhetherEnd(change, leaving)
+          return 'going on'
+        }
         // Refusals pass with time (a change before this one, a transfer); invalid ones never do.
         const refused = replica.proposeChange(step.steps)
         change.waitsFor = refused ?? 'commit of the change'
@@ -187,17 +199,26 @@ export class Changes {
     }
   }
 
+  #askWhetherEnd(change: Change, leaving: readonly ReplicaId[]): void {
+    change.asking = true
+    change.waitsFor = 'repairs by the members that stay'
+    void this.#options.mayEnd(change.replica, leaving).then((mayEnd) => {
+      change.asking = false
+      change.mayEnd = mayEnd
+    })
+  }
+
   #create(change: Change, member: ReplicaId): void {
-    change.creating = true
+    change.asking = true
     change.waitsFor = `replica ${member} being made`
     this.#options.create(change.replica, member).then(
       () => {
-        change.creating = false
+        change.asking = false
         change.created.add(member)
       },
       (error: unknown) => {
         // The host may come back: the next tick asks again, until the deadline.
-        change.creating = false
+        change.asking = false
         change.waitsFor = `replica ${member} being made: ${asLemnisError(error).message}`
       },
     )

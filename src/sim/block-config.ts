@@ -48,6 +48,7 @@ export function drawBlockConfig(
       mdsTimeoutMs: 1000,
       peerTimeoutMs: 800,
       repairRetryMs: 100,
+      mendRetryMs: 5000,
       scrubRetryMs: 200,
       scrubPageChunks: random.pick([1, 4]),
       upkeepIntervalMs: 500,

@@ -170,6 +170,17 @@ export const LIST_CHUNKS = controlCall(
 )
 
 /**
+ * Repairs what this replica knows to be bad. `lostBlocks`: found good nowhere; a member on one of the
+ * chunkservers in `unanswered` may have had them.
+ */
+export const MEND_REPLICA = controlCall(
+  'replica.mend',
+  0x0313,
+  Type.Object({ group: Id }),
+  Type.Object({ lostBlocks: U53, unanswered: Type.Array(Id) }),
+)
+
+/**
  * Repairs what fails its checksum in one chunk of this replica, from the others. With `expected`, what
  * a majority has: a replica that has applied that version and holds something else is rebuilt.
  */
