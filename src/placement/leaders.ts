@@ -17,7 +17,6 @@ const UNLIMITED: PlanLimits = {
   handoversMax: Number.POSITIVE_INFINITY,
   handoversPerChunkserverMax: Number.POSITIVE_INFINITY,
   serverSilentMax: Number.POSITIVE_INFINITY,
-  zoneGuardServersMin: 0,
   balancePercent: 0,
   leaderUpMinMs: 0,
 }

@@ -50,7 +50,7 @@ export interface LeadOperator extends Common {
 export type PlannedOperator = MoveOperator | AddOperator | RemoveOperator | LeadOperator
 
 /** Why something that is wrong is not being mended now. */
-export type Obstacle = 'zone-away' | 'host-away' | 'no-quorum' | 'no-place' | 'limit'
+export type Obstacle = 'host-away' | 'no-quorum' | 'no-place' | 'limit'
 
 export interface Plan {
   /** To begin now, most urgent first. */

@@ -23,8 +23,6 @@ export interface PlanLimits {
    * disks.
    */
   readonly serverSilentMax: number
-  /** A zone of fewer servers may be given up although it is away as a whole. */
-  readonly zoneGuardServersMin: number
   /** Balance acts where chunkservers differ by more than this share of what is due to them. */
   readonly balancePercent: number
   /** Leaders are given by balancing to those that have been online this long in a row. */

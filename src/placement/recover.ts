@@ -1,9 +1,8 @@
 // Owns the decision what to rebuild where, when chunkservers are gone or replicas are damaged.
 // Invariants: a copyset without a quorum of sound members is left alone (a change could not commit,
-// and what is left may be needed to save it); the new member is in a zone of its own; nothing moves
-// while a whole zone is away, which is no failure of disks but of something that comes back.
+// and what is left may be needed to save it); the new member is in a zone of its own. Whether anything
+// may move at all has been asked before (guard.ts).
 
-import { zonesAway } from './guard.ts'
 import type { MoveOperator, Obstacle, Plan } from './operator.ts'
 import { NOWHERE, type Pass } from './pass.ts'
 import { bestPlace } from './place.ts'
@@ -35,10 +34,8 @@ class Recovery {
   }
 
   plan(): Plan {
-    const { view, limits } = this.#pass
-    const isZoneAway = zonesAway(view, limits.zoneGuardServersMin).length > 0
     for (const wrong of this.#mostAtRiskFirst()) {
-      const obstacle = isZoneAway ? 'zone-away' : this.#mend(wrong)
+      const obstacle = this.#mend(wrong)
       if (obstacle !== null) this.#waiting.set(obstacle, (this.#waiting.get(obstacle) ?? 0) + 1)
     }
     return { operators: this.#operators, waiting: this.#waiting }

@@ -93,6 +93,21 @@ describe('recovery', () => {
     expect(fleet.wrongs()).toEqual([])
   })
 
+  it('is not held up by a zone that is away and holds nothing', async () => {
+    const fleet = new Fleet(1, { balanceIntervalMs: 600_000 })
+    await fleet.serving(4, 2)
+    const empty = [fleet.add('z9'), fleet.add('z9')]
+    await fleet.until('registration', () => empty.every(({ id }) => id > 0))
+    await fleet.run(500)
+    for (const chunkserver of empty) chunkserver.host.crash()
+    await fleet.run(8000)
+    const gone = first(fleet)
+    gone.host.crash()
+    await untilEmpty(fleet, gone.id)
+    await fleet.untilAll('ok')
+    expect(fleet.wrongs()).toEqual([])
+  })
+
   it('leaves a server alone of which several chunkservers are silent', async () => {
     const fleet = new Fleet(1, { serverSilentMax: 2, awayPercentMax: 50 })
     fleet.startMds()

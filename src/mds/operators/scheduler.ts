@@ -136,14 +136,16 @@ export class Scheduler {
 
   /** One pass. A ledger that refuses ends it: the next one sees what is left to do. */
   async #run(): Promise<void> {
-    const { operators, maintenance } = this.#options
+    const { operators, maintenance, topology } = this.#options
     try {
       this.#notePresence()
       await maintenance.tick()
       const view = this.#look()
+      // What follow() changes is not as the view has it, and is planned for by the next pass.
+      const seen: ReadonlyMap<number, CopysetRecord> = new Map(topology.copysets)
       await operators.follow(this.#halt())
       if (this.#mayMove()) {
-        await this.#plan(view)
+        await this.#plan(view, seen)
         await this.#scrub()
       }
       await this.#retireEmpty()
@@ -232,11 +234,10 @@ export class Scheduler {
 
   // --- what moves
 
-  async #plan(view: ClusterView): Promise<void> {
-    const { config, topology, operators, env, observer } = this.#options
+  async #plan(view: ClusterView, seen: ReadonlyMap<number, CopysetRecord>): Promise<void> {
+    const { config, operators, env, observer } = this.#options
     const due = PLANNERS.filter((planner) => this.#isDue(planner))
     if (due.length === 0) return
-    const seen: ReadonlyMap<number, CopysetRecord> = new Map(topology.copysets)
     const pass = new Pass(view, config, this.#options.bugs?.has('recovery-below-quorum') !== true)
     const planned: PlannedOperator[] = []
     for (const { name, plan } of due) {
@@ -390,7 +391,6 @@ function isMass({ reasons }: Guard): boolean {
 }
 
 const SAYS: Readonly<Record<Obstacle, string>> = {
-  'zone-away': 'a zone that is away',
   'host-away': 'a server that is silent',
   'no-quorum': 'a quorum of sound members',
   'no-place': 'a place',

@@ -17,7 +17,6 @@ export const LIMITS: PlanLimits = {
   handoversMax: 100_000,
   handoversPerChunkserverMax: 100_000,
   serverSilentMax: 3,
-  zoneGuardServersMin: 1,
   balancePercent: 5,
   leaderUpMinMs: 60_000,
 }
