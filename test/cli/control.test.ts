@@ -21,7 +21,7 @@ import {
   START_LEADER_BALANCE,
 } from '../../src/format/control/operators.ts'
 import type { Chunkserver } from '../../src/format/control/parts.ts'
-import { DRAIN, LIST_SERVERS } from '../../src/format/control/topology.ts'
+import { DRAIN, LIST_SERVERS, LIST_ZONES } from '../../src/format/control/topology.ts'
 import { HttpServer } from '../../src/platform/http.ts'
 import { Metrics } from '../../src/platform/metrics.ts'
 import { serveControl } from '../../src/rpc/control.ts'
@@ -264,17 +264,43 @@ describe('lemnis scheduler, leader and maintenance', () => {
   })
 })
 
-describe('lemnis server drain', () => {
-  const SET = {
-    chunkservers: { online: 1, unstable: 0, offline: 0 },
-    draining: 0,
-    slow: 0,
-    capacityBytes: 10,
-    usedBytes: 1,
-    copysets: 4,
-    leaders: 1,
-  }
+const SET = {
+  chunkservers: { online: 1, unstable: 0, offline: 0 },
+  draining: 0,
+  slow: 0,
+  capacityBytes: 10,
+  usedBytes: 1,
+  copysets: 4,
+  leaders: 1,
+}
 
+describe('lemnis zone and server show', () => {
+  const host2 = { ...SET, zone: 'z1', name: 'host2', pools: ['default'], ids: [2] }
+
+  it('say what is in the place', async () => {
+    serveControl(world.server, LIST_ZONES, () => ({
+      zones: [{ ...SET, name: 'z1', pools: ['default'], servers: 1 }],
+    }))
+    serveControl(world.server, LIST_SERVERS, () => ({ servers: [host2] }))
+    serveChunkservers([aChunkserver(1), aChunkserver(2)])
+    expect(await world.lemnis('zone', 'show', 'z1')).toBe(0)
+    expect(world.out).toMatch(/^replicas +4, of which 1 lead$/m)
+    expect(world.out).toMatch(/^host2 +z1 +2 +1 online/m)
+    expect(await world.lemnis('server', 'show', 'host2')).toBe(0)
+    expect(world.out).toMatch(/^server +host2$/m)
+    expect(world.out).toMatch(/^ *2 +online +zone-2/m)
+    expect(world.out).not.toMatch(/zone-1/)
+  })
+
+  it('say that there is none of that name', async () => {
+    serveControl(world.server, LIST_ZONES, () => ({ zones: [] }))
+    expect(await world.lemnis('zone', 'show', 'z7')).toBe(1)
+    expect(world.err).toContain('There is no zone z7.')
+    expect(world.err).toContain('lemnis zone list')
+  })
+})
+
+describe('lemnis server drain', () => {
   it('waits until its chunkservers have retired', async () => {
     serveControl(world.server, LIST_SERVERS, () => ({
       servers: [{ ...SET, zone: 'z1', name: 'host2', pools: ['default'], ids: [2] }],

@@ -1,4 +1,5 @@
-// Owns what takes chunkservers out of service and puts them back, by one or by the server.
+// Owns what takes chunkservers out of service and puts them back, one by one, by the server or by
+// the zone.
 
 import type { ReplyOf, RequestOf } from '../../format/control/call.ts'
 import { CLEAR_SLOW, DRAIN, REMOVE_CHUNKSERVER } from '../../format/control/topology.ts'

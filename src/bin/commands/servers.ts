@@ -6,9 +6,9 @@ import { CommandError } from '../cli/failure.ts'
 import { allPages } from '../cli/pages.ts'
 import { asking, declare, family } from '../cli/program.ts'
 import type { Session } from '../cli/session.ts'
-import { counted } from '../cli/words.ts'
 import { drain } from './chunkserver-actions.ts'
-import { HOLDS, holds } from './topology-text.ts'
+import { showServer } from './place-show.ts'
+import { goneText, serverTable } from './topology-text.ts'
 
 function allServers(session: Session, zone?: string): Promise<Server[]> {
   const request = zone === undefined ? {} : { zone }
@@ -17,19 +17,10 @@ function allServers(session: Session, zone?: string): Promise<Server[]> {
 
 async function list(session: Session, { zone }: { zone?: string }): Promise<void> {
   const servers = await allServers(session, zone)
-  const head = ['SERVER', 'ZONE', 'IDS', ...HOLDS]
   session.io.result(servers, () =>
     servers.length === 0
       ? 'No chunkserver has registered there yet, so there is no server.'
-      : session.io.table(
-          head,
-          servers.map((server) => [
-            server.name,
-            server.zone,
-            server.ids.join(' '),
-            ...holds(session.io, server),
-          ]),
-        ),
+      : serverTable(session.io, servers),
   )
 }
 
@@ -52,22 +43,22 @@ interface OneServer {
   readonly wait?: boolean
 }
 
-async function drainServer(
-  session: Session,
-  name: string,
-  { zone: given, wait }: OneServer,
-  on: boolean,
-): Promise<void> {
-  const { zone } = await find(session, name, given)
-  const request = { what: 'server', zone, server: name, on } as const
-  await drain(session, request, `Server ${name}`, wait === true)
+async function show(session: Session, name: string, { zone }: OneServer): Promise<void> {
+  await showServer(session, await find(session, name, zone))
+}
+
+function draining(on: boolean) {
+  return async (session: Session, name: string, { zone: given, wait }: OneServer) => {
+    const { zone } = await find(session, name, given)
+    const request = { what: 'server', zone, server: name, on } as const
+    await drain(session, request, `Server ${name}`, wait === true)
+  }
 }
 
 async function remove(session: Session, name: string, { zone: given }: OneServer): Promise<void> {
   const { zone } = await find(session, name, given)
   const reply = await session.ask(REMOVE_SERVER, { zone, server: name })
-  const count = counted(reply.chunkservers.length, 'chunkserver')
-  session.io.result(reply, () => `Server ${name} is gone; ${count} retired.`)
+  session.io.result(reply, () => goneText(`Server ${name}`, reply))
 }
 
 export function addServerCommands(program: Command): void {
@@ -80,18 +71,11 @@ export function addServerCommands(program: Command): void {
       '--zone <name>',
       'where several zones have a server of that name',
     )
+  onOne('show', 'one, with its chunkservers', 'show host2').action(asking(show))
   onOne('drain', 'move everything off its chunkservers, which then retire', 'drain host2 --wait')
     .option('--wait', 'go on until it is empty')
-    .action(
-      asking((session: Session, name: string, on: OneServer) =>
-        drainServer(session, name, on, true),
-      ),
-    )
-  onOne('undrain', 'keep it in service after all', 'undrain host2').action(
-    asking((session: Session, name: string, on: OneServer) =>
-      drainServer(session, name, on, false),
-    ),
-  )
+    .action(asking(draining(true)))
+  onOne('undrain', 'keep it in service after all', 'undrain host2').action(asking(draining(false)))
   onOne('remove', 'forget one whose chunkservers are all empty', 'remove host2').action(
     asking(remove),
   )

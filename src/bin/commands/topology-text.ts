@@ -3,7 +3,7 @@
 import type { FillLevel } from '../../format/control/parts.ts'
 import type { PresenceCounts, Server, Zone } from '../../format/control/topology.ts'
 import type { Colour, Io } from '../cli/io.ts'
-import { share, size } from '../cli/words.ts'
+import { counted, share, size } from '../cli/words.ts'
 
 interface Present {
   readonly chunkservers: PresenceCounts
@@ -37,6 +37,17 @@ export function holds(io: Io, set: Zone | Server): string[] {
     String(set.copysets),
     String(set.leaders),
   ]
+}
+
+export function serverTable(io: Io, servers: readonly Server[]): string {
+  return io.table(
+    ['SERVER', 'ZONE', 'IDS', ...HOLDS],
+    servers.map((server) => [server.name, server.zone, server.ids.join(' '), ...holds(io, server)]),
+  )
+}
+
+export function goneText(place: string, { chunkservers }: { chunkservers: number[] }): string {
+  return `${place} is gone; ${counted(chunkservers.length, 'chunkserver')} retired.`
 }
 
 const COLOURS: Readonly<Record<FillLevel, Colour | null>> = {

@@ -119,6 +119,7 @@ export const DRAIN = controlCall(
   Type.Union([
     Type.Object({ what: Type.Literal('chunkserver'), chunkserver: Id, on: Type.Boolean() }),
     Type.Object({ what: Type.Literal('server'), zone: Name, server: Name, on: Type.Boolean() }),
+    Type.Object({ what: Type.Literal('zone'), zone: Name, on: Type.Boolean() }),
   ]),
   Type.Object({
     /** Those of which the mark was changed, or was as wanted already. */
@@ -143,6 +144,14 @@ export const REMOVE_SERVER = controlCall(
   'server.remove',
   0x0258,
   Type.Object({ zone: Name, server: Name }),
+  Type.Object({ chunkservers: Type.Array(Id) }),
+)
+
+/** As REMOVE_CHUNKSERVER, of all chunkservers of a zone. */
+export const REMOVE_ZONE = controlCall(
+  'zone.remove',
+  0x025a,
+  Type.Object({ zone: Name }),
   Type.Object({ chunkservers: Type.Array(Id) }),
 )
 

@@ -6,7 +6,7 @@ import { LemnisError } from '../../base/errors.ts'
 import { formatBytes } from '../../base/units.ts'
 import type { Env } from '../../env/env.ts'
 import type { ReplyOf, RequestOf } from '../../format/control/call.ts'
-import type { DRAIN, REMOVE_SERVER } from '../../format/control/topology.ts'
+import type { DRAIN, REMOVE_SERVER, REMOVE_ZONE } from '../../format/control/topology.ts'
 import type { ChunkserverRecord, PoolRecord } from '../../format/records/topology.ts'
 import type { Observer } from '../../observe/observe.ts'
 import { type ChunkserverView, isUsable } from '../../placement/view.ts'
@@ -44,8 +44,8 @@ export class Departures {
   }
 
   #named(request: RequestOf<typeof DRAIN>): ChunkserverRecord[] {
-    if (request.what === 'server') return this.#ofServer(request.zone, request.server)
-    return [this.#present(request.chunkserver)]
+    if (request.what === 'chunkserver') return [this.#present(request.chunkserver)]
+    return this.#placedIn(request.zone, request.what === 'server' ? request.server : undefined)
   }
 
   #draftMark(draft: Draft, record: ChunkserverRecord, on: boolean): void {
@@ -68,12 +68,14 @@ export class Departures {
     throw new LemnisError('CONFLICT', { chunkserver: id, reason: 'it has retired already' })
   }
 
-  #ofServer(zone: string, server: string): ChunkserverRecord[] {
+  /** On one server of the zone, or on all. */
+  #placedIn(zone: string, server?: string): ChunkserverRecord[] {
     const all = [...this.#options.topology.chunkservers.values()]
-    const found = all.filter(
-      (one) => one.zone === zone && one.server === server && one.retiredMs === undefined,
-    )
-    if (found.length === 0) throw new LemnisError('NOT_FOUND', { zone, server })
+    const inZone = all.filter((one) => one.zone === zone && one.retiredMs === undefined)
+    const found = inZone.filter((one) => server === undefined || one.server === server)
+    if (found.length === 0) {
+      throw new LemnisError('NOT_FOUND', server === undefined ? { zone } : { zone, server })
+    }
     return found.sort((a, b) => a.id - b.id)
   }
 
@@ -107,7 +109,11 @@ export class Departures {
     zone,
     server,
   }: RequestOf<typeof REMOVE_SERVER>): Promise<ReplyOf<typeof REMOVE_SERVER>> {
-    return { chunkservers: await this.#retire(() => this.#ofServer(zone, server)) }
+    return { chunkservers: await this.#retire(() => this.#placedIn(zone, server)) }
+  }
+
+  async removeZone({ zone }: RequestOf<typeof REMOVE_ZONE>): Promise<ReplyOf<typeof REMOVE_ZONE>> {
+    return { chunkservers: await this.#retire(() => this.#placedIn(zone)) }
   }
 
   #retire(named: () => ChunkserverRecord[]): Promise<number[]> {

@@ -19,6 +19,7 @@ import {
   REMOVE_CHUNKSERVER,
   REMOVE_POOL,
   REMOVE_SERVER,
+  REMOVE_ZONE,
   SHOW_POOL,
 } from '../../format/control/topology.ts'
 import { Fleet } from '../testing/fleet.ts'
@@ -232,6 +233,24 @@ describe('a chunkserver that leaves', () => {
       chunkservers: [4],
     })
     expect((await told(fleet, 3)).state).toBe('retired')
+  })
+
+  it('goes with its whole zone', async () => {
+    const fleet = new Fleet()
+    await fleet.serving(4, 2, 4)
+    const zone = { what: 'zone', zone: 'z1' } as const
+    expect(await fleet.refusal(REMOVE_ZONE, { zone: 'z1' })).toBe('CONFLICT')
+    expect(await fleet.refusal(REMOVE_ZONE, { zone: 'z9' })).toBe('NOT_FOUND')
+    const inZone = fleet.chunkservers.filter(({ place }) => place.zone === 'z1')
+    const ids = inZone.map(({ id }) => id).sort((a, b) => a - b)
+    const drained = await fleet.ask(DRAIN, { ...zone, on: true })
+    expect(drained).toMatchObject({ chunkservers: ids })
+    expect(drained.warning).toBe(undefined)
+    const retired = (): number => fleet.eventsOf('mds_chunkserver_retired').length
+    await fleet.until('the end of all its chunkservers', () => retired() === ids.length)
+    const { zones } = await fleet.ask(LIST_ZONES, {})
+    expect(zones.map(({ name }) => name)).toEqual(['z2', 'z3', 'z4'])
+    expect(fleet.wrongs()).toEqual([])
   })
 
   it('keeps its pool while it holds something, whatever it is started with', async () => {

@@ -14,6 +14,7 @@ import {
   REMOVE_CHUNKSERVER,
   REMOVE_POOL,
   REMOVE_SERVER,
+  REMOVE_ZONE,
   SHOW_POOL,
 } from '../../format/control/topology.ts'
 import type { CallTable } from '../leading/calls.ts'
@@ -69,6 +70,7 @@ export class TopologyService {
       return {}
     })
     calls.serve(REMOVE_SERVER, (request) => departures.removeServer(request))
+    calls.serve(REMOVE_ZONE, (request) => departures.removeZone(request))
     calls.serve(CLEAR_SLOW, async ({ chunkserver }) => ({
       wasSlow: await this.#slow.clear(chunkserver),
     }))
