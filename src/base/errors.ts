@@ -179,6 +179,13 @@ export const ERRORS = {
     says: 'The disk belongs to another chunkserver or cluster; it was not touched.',
     cure: 'Give the chunkserver its own disk, or an empty one to begin anew.',
   },
+  RETIRED: {
+    wire: 26,
+    retry: 'never',
+    errno: 'EINVAL',
+    says: 'The chunkserver was taken out of the cluster: what it held is on others, and its id does not come back.',
+    cure: 'Stop its process. Its disk can be wiped, and then serve as a new one.',
+  },
   UNPLACEABLE: {
     wire: 24,
     retry: 'later',

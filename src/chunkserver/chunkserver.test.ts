@@ -1,19 +1,11 @@
 import { describe, expect, it } from 'vitest'
+import { codeOf } from '../../test/code-of.ts'
 import { LemnisError } from '../base/errors.ts'
 import { type HostId, replicaIdOf } from '../copyset/replica-id.ts'
 import type { Order } from '../format/control/chunkserver.ts'
 import { blocks, ChunkRig, GROUP } from './testing/chunk-rig.ts'
 
 const id = (host: number, incarnation = 1): number => replicaIdOf(host as HostId, incarnation)
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work
-    return 'ok'
-  } catch (error) {
-    return error instanceof LemnisError ? error.code : String(error)
-  }
-}
 
 describe('a disk and its place in the cluster', () => {
   it('is registered once, and known again after a restart', async () => {
@@ -82,6 +74,22 @@ describe('a disk and its place in the cluster', () => {
     await rig.run(3000)
     expect(rig.mds.reports.size).toBe(0)
     expect(rig.events.filter((event) => event === 'c1 chunkserver_mds_refuses')).toHaveLength(1)
+  })
+
+  it('says that it was taken out of the cluster, and waits for nobody then', async () => {
+    const rig = new ChunkRig(1)
+    await rig.startMds()
+    await rig.start(1)
+    await rig.until('a heartbeat', () => rig.mds.heartbeats > 0)
+    rig.mds.refusal = 'RETIRED'
+    await rig.run(30_000)
+    expect(rig.events.filter((event) => event === 'c1 chunkserver_retired')).toHaveLength(1)
+    expect(rig.events).not.toContain('c1 chunkserver_mds_refuses')
+    expect(rig.server(1).health()).toEqual({
+      ok: true,
+      reasons: ['It was taken out of the cluster: its process can be stopped.'],
+    })
+    expect(rig.server(1).waits()).toEqual([])
   })
 
   it('says so when it was moved', async () => {

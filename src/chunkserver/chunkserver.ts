@@ -315,6 +315,7 @@ export class Chunkserver {
       usage: this.store.usage(),
       fullMs: this.#fullMs(),
       failure: this.#failure,
+      isRetired: this.#heartbeats.isRetired,
       mdsSilenceMs: this.#heartbeats.silenceMs(),
       mdsSilenceMaxMs: 3 * this.#heartbeats.intervalMs + config.mdsTimeoutMs,
     }

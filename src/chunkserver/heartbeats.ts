@@ -32,11 +32,12 @@ export interface HeartbeatsOptions {
 
 /** An MDS that answers so does not know this chunkserver as it is: it is told again. */
 const UNKNOWN: ReadonlySet<ErrorCode> = new Set(['NOT_FOUND', 'WRONG_DISK', 'WRONG_CLUSTER'])
-const REFUSING: ReadonlySet<ErrorCode> = new Set(['WRONG_DISK', 'WRONG_CLUSTER'])
+const REFUSING: ReadonlySet<ErrorCode> = new Set(['WRONG_DISK', 'WRONG_CLUSTER', 'RETIRED'])
 /** A new disk can't become one of that cluster by asking again. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([
   'WRONG_DISK',
   'WRONG_CLUSTER',
+  'RETIRED',
   'INVALID_ARGUMENT',
   'VERSION_MISMATCH',
 ])
@@ -101,6 +102,7 @@ export class Heartbeats {
   #intervalMs: number
   #isRegistered = false
   #isLost = false
+  #isRetired = false
   #wasAnswered = true
   /** When the first of those that nobody answered was begun; null while they are answered. */
   #aloneSinceMs: number | null = null
@@ -117,6 +119,11 @@ export class Heartbeats {
   /** For how long no MDS has answered. */
   silenceMs(): number {
     return this.#options.env.clock.monotonicMs() - this.#lastAnswerMs
+  }
+
+  /** The MDS says so. */
+  get isRetired(): boolean {
+    return this.#isRetired
   }
 
   get intervalMs(): number {
@@ -163,6 +170,7 @@ export class Heartbeats {
       if (!this.#closed) onReply(reply)
     } catch (thrown) {
       const error = asLemnisError(thrown)
+      this.#isRetired = error.code === 'RETIRED'
       if (UNKNOWN.has(error.code)) this.#isRegistered = false
       if (!this.#closed) this.#lost(error, begunMs)
     }
@@ -194,6 +202,10 @@ export class Heartbeats {
 }
 
 function sayLost(observer: Observer, mds: MdsLink, { code, message }: LemnisError): void {
+  if (code === 'RETIRED') {
+    observer.emit('chunkserver_retired', { address: mds.address })
+    return
+  }
   const event = REFUSING.has(code) ? 'chunkserver_mds_refuses' : 'chunkserver_mds_lost'
   observer.emit(event, { address: mds.address, code, error: message })
 }

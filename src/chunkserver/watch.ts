@@ -21,21 +21,24 @@ export interface Watched {
   /** How long the disk has been full; 0 when it is not. */
   readonly fullMs: number
   readonly failure: LemnisError | null
+  /** Taken out of the cluster: nothing is expected of it any more. */
+  readonly isRetired: boolean
   readonly mdsSilenceMs: number
   /** Longer than a heartbeat that is late. */
   readonly mdsSilenceMaxMs: number
 }
 
 export function healthOf(watched: Watched): Health {
-  const { failure, usage, host, mdsSilenceMs, mdsSilenceMaxMs } = watched
+  const { failure, usage, host, isRetired, mdsSilenceMs, mdsSilenceMaxMs } = watched
   const reasons: string[] = []
+  if (isRetired) reasons.push('It was taken out of the cluster: its process can be stopped.')
   if (failure !== null) reasons.push(failure.message)
   if (usage.state === 'full') {
     reasons.push(`The disk is full (${formatBytes(usage.freeBytes)} free): it takes no new chunks.`)
   }
   const damaged = host.damagedGroups().size
   if (damaged > 0) reasons.push(`${damaged} replicas here can't be trusted and must be rebuilt.`)
-  if (mdsSilenceMs > mdsSilenceMaxMs) {
+  if (mdsSilenceMs > mdsSilenceMaxMs && !isRetired) {
     const seconds = Math.round(mdsSilenceMs / 1000)
     reasons.push(`No MDS has answered for ${seconds} s; volumes are served all the same.`)
   }
@@ -43,9 +46,9 @@ export function healthOf(watched: Watched): Health {
 }
 
 export function waitsOf(watched: Watched): Wait[] {
-  const { afterMs, host, fullMs, mdsSilenceMs, mdsSilenceMaxMs } = watched
+  const { afterMs, host, fullMs, isRetired, mdsSilenceMs, mdsSilenceMaxMs } = watched
   const waits: Wait[] = []
-  if (mdsSilenceMs > mdsSilenceMaxMs) {
+  if (mdsSilenceMs > mdsSilenceMaxMs && !isRetired) {
     waits.push({ what: 'heartbeat', waitsFor: 'an MDS that answers', lastsMs: mdsSilenceMs })
   }
   if (fullMs >= afterMs) {

@@ -73,9 +73,7 @@ export class Heartbeats {
     if (record.token !== token) {
       throw new LemnisError('WRONG_DISK', { chunkserver: id, reason: 'the token is another' })
     }
-    if (record.retiredMs !== undefined) {
-      throw new LemnisError('WRONG_DISK', { chunkserver: id, reason: 'its id does not come back' })
-    }
+    if (record.retiredMs !== undefined) throw new LemnisError('RETIRED', { chunkserver: id })
     const isReplaced = record.replacedBy !== undefined || record.address !== address
     if (isReplaced) {
       // Registering says where it is, and that it is not gone.

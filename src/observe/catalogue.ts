@@ -207,6 +207,10 @@ export const EVENTS = {
     level: 'error',
     says: 'The MDS does not take this disk for one of its own; it is served on and gets no orders.',
   },
+  chunkserver_retired: {
+    level: 'info',
+    says: 'It was taken out of the cluster and nothing there is needed: its process can be stopped and its disk wiped.',
+  },
   chunkserver_mds_found: { level: 'info', says: 'An MDS answers again.' },
   chunkserver_order_refused: {
     level: 'warn',

@@ -95,7 +95,7 @@ describe('registration', () => {
     wiped.host.crash()
     wiped.disk = oldDisk
     wiped.start()
-    await fleet.until('a refusal', () => wiped.refusals.includes('WRONG_DISK'))
+    await fleet.until('a refusal', () => wiped.refusals.includes('RETIRED'))
   })
 
   it('takes a disk back that was thought replaced, when it answers elsewhere', async () => {

@@ -54,10 +54,7 @@ export class Registration {
       throw new LemnisError('WRONG_CLUSTER', { disk: request.clusterId, cluster: clusterId })
     }
     const known = this.#ofDisk(request.diskId)
-    if (known?.retiredMs !== undefined) {
-      const reason = 'its copysets were rebuilt elsewhere, and the id does not come back'
-      throw new LemnisError('WRONG_DISK', { chunkserver: known.id, reason })
-    }
+    if (known?.retiredMs !== undefined) throw new LemnisError('RETIRED', { chunkserver: known.id })
     if (request.id === 0) return
     if (known === undefined || known.id !== request.id || known.token !== request.token) {
       const reason = 'disk, id and token do not belong together'
