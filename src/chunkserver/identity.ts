@@ -4,6 +4,7 @@
 // Invariant: a disk that carries anything else, or nothing readable, is not touched.
 
 import { LemnisError } from '../base/errors.ts'
+import { makeNamedDirectory } from '../env/disk.ts'
 import type { Env } from '../env/env.ts'
 import { type Fields, readChecked, TEMPORARY_SUFFIX, writeChecked } from './checked-file.ts'
 
@@ -31,9 +32,7 @@ export async function openIdentity(
   zone: string,
   server: string,
 ): Promise<Identity> {
-  await env.disk.makeDirectory(directory)
-  const slash = directory.lastIndexOf('/')
-  await env.disk.syncDirectory(slash < 0 ? '.' : directory.slice(0, slash + 1))
+  await makeNamedDirectory(env.disk, directory)
   const names = await env.disk.list(directory)
   if (names.includes(IDENTITY_NAME)) {
     return identityOf(await readChecked(env, directory, IDENTITY_NAME))

@@ -10,7 +10,6 @@ import { BLOCK_BYTES, CHUNK_BLOCKS } from '../format/chunk-request.ts'
 import { BlockSet } from './block-set.ts'
 import type { ChunkFile } from './chunk-file.ts'
 import { FILE_OVERHEAD_BYTES } from './layout.ts'
-import type { StoredChunk } from './row-codec.ts'
 
 /** What a file contributes to a layer. */
 export interface LayerFile {
@@ -154,15 +153,6 @@ export class Chunk {
     }
     this.normalize()
   }
-}
-
-/** A chunk of a row; `file` makes what a layer holds of what the row says of it. */
-export function chunkOf<T>(row: StoredChunk<readonly T[]>, file: (held: T) => LayerFile): Chunk {
-  const layers = row.layers.map(({ sn, zeros, held }) => ({ sn, zeros, files: held.map(file) }))
-  const chunk = new Chunk(row.id, row.birth, row.source, layers)
-  chunk.version = row.version
-  chunk.correctedSn = row.correctedSn
-  return chunk
 }
 
 export function emptyLayer(sn: number): Layer {

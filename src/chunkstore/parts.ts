@@ -4,6 +4,7 @@ import type { Env } from '../env/env.ts'
 import type { Counter, Observer } from '../observe/observe.ts'
 import type { BlockReader } from './block-reader.ts'
 import type { ChunkStoreConfig } from './config.ts'
+import type { StoreLayout } from './directories.ts'
 import type { DiskHealth } from './disk-health.ts'
 import type { Pool } from './pool.ts'
 import type { Tables } from './tables.ts'
@@ -24,14 +25,6 @@ export interface StoreParts {
   readonly zeroCrc: number
 }
 
-/** Directories of a store. */
-export interface StoreLayout {
-  readonly manifests: string
-  readonly chunks: string
-  readonly pool: string
-  readonly trash: string
-}
-
 /** What is counted over all replicas. */
 export interface Tally {
   usedBytes: number
@@ -42,18 +35,4 @@ export interface Tally {
   readonly checkpointsTotal: Counter
   /** Makes keys of chunk files. */
   nextKey: number
-}
-
-export function storeLayout(directory: string): StoreLayout {
-  return {
-    manifests: `${directory}/manifests`,
-    chunks: `${directory}/chunks`,
-    pool: `${directory}/pool`,
-    trash: `${directory}/trash`,
-  }
-}
-
-/** Names of a replica's files begin with this. */
-export function replicaName(group: number, replica: number): string {
-  return `${group}-${replica}`
 }

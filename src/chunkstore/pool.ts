@@ -4,9 +4,9 @@
 
 import type { Disk } from '../env/disk.ts'
 import type { ChunkFile } from './chunk-file.ts'
+import type { StoreLayout } from './directories.ts'
 import { FILE_BYTES } from './layout.ts'
 import type { OpenFiles } from './open-files.ts'
-import type { StoreLayout } from './parts.ts'
 
 export class Pool {
   readonly #disk: Disk

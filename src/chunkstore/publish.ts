@@ -8,6 +8,7 @@ import { viewOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { Chunk } from './chunk.ts'
 import type { BlockEntry, ChunkFile } from './chunk-file.ts'
+import { replicaName } from './directories.ts'
 import { emptyPage, PAGE_BYTES, pageAt, pageOf, sealPage, setEntry } from './layout.ts'
 import {
   encodeManifest,
@@ -18,7 +19,7 @@ import {
   type ManifestHead,
   pruneManifest,
 } from './manifest.ts'
-import { replicaName, type StoreParts } from './parts.ts'
+import type { StoreParts } from './parts.ts'
 import type { Page } from './tables.ts'
 import { readWhole, syncWhole, writeWhole } from './whole-file.ts'
 import type { BlockWrite, FilePiece } from './write-back.ts'

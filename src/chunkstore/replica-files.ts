@@ -5,8 +5,9 @@
 import type { Timer } from '../env/clock.ts'
 import type { Chunk } from './chunk.ts'
 import { ChunkFile } from './chunk-file.ts'
+import { replicaName } from './directories.ts'
 import type { GoneBy } from './manifest.ts'
-import { replicaName, type StoreParts } from './parts.ts'
+import type { StoreParts } from './parts.ts'
 
 /** A file that waits for a manifest without it. */
 export interface Dropped {

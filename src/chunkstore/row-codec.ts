@@ -7,7 +7,7 @@ import { viewOf } from '../base/bytes.ts'
 import { LemnisError } from '../base/errors.ts'
 import { readU53, writeU53 } from '../base/u53.ts'
 import { BlockSet } from './block-set.ts'
-import type { Chunk, Layer } from './chunk.ts'
+import { Chunk, type Layer, type LayerFile } from './chunk.ts'
 import { SOURCE_BYTES_MAX } from './rules.ts'
 
 const ROW_BYTES = 40
@@ -97,6 +97,15 @@ export function decodeRow<T>(
   }
   if (row.id === 0 || row.birth > row.version) throw corrupt('numbers')
   return { row, end: at }
+}
+
+/** A chunk of a row; `file` makes what a layer holds of what the row says of it. */
+export function chunkOf<T>(row: StoredChunk<readonly T[]>, file: (held: T) => LayerFile): Chunk {
+  const layers = row.layers.map(({ sn, zeros, held }) => ({ sn, zeros, files: held.map(file) }))
+  const chunk = new Chunk(row.id, row.birth, row.source, layers)
+  chunk.version = row.version
+  chunk.correctedSn = row.correctedSn
+  return chunk
 }
 
 function corrupt(reason: string): LemnisError {

@@ -67,3 +67,10 @@ export interface Disk {
   /** Zeroed memory that durable files accept: page-aligned, `bytes` rounded up to DISK_BLOCK_BYTES. */
   allocate(bytes: number): Uint8Array
 }
+
+/** Makes it if it is not there; its name is durable when this settles. */
+export async function makeNamedDirectory(disk: Disk, directory: string): Promise<void> {
+  await disk.makeDirectory(directory)
+  const slash = directory.lastIndexOf('/')
+  await disk.syncDirectory(slash < 0 ? '.' : directory.slice(0, slash + 1))
+}

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { codeOf } from '../../test/code-of.ts'
 import { must } from '../base/assert.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { Clock } from '../env/clock.ts'
+import type { MetaLease } from '../env/metastore.ts'
 import { RECORDS_FORMAT } from '../format/records/owner.ts'
 import { SILENT } from '../observe/observe.ts'
 import { SimHost } from '../sim/host.ts'
@@ -36,6 +38,21 @@ async function makeRig(seed = 1): Promise<Rig> {
   return { world, host, disk, store, ledger, seen: [] }
 }
 
+interface Elected {
+  readonly mirror: Mirror
+  readonly open: () => Promise<Ledger>
+}
+
+/** The key is there by which it leads; its mirror is not started yet. */
+async function elect({ world, host, store }: Rig, lease?: MetaLease): Promise<Elected> {
+  const held = lease === undefined ? {} : { lease }
+  const put = { kind: 'put', key: 'election/a', value: '', ...held } as const
+  const revision = (await world.settle(store.commit([], [put]))) as number
+  const condition = { kind: 'created', key: 'election/a', revision } as const
+  const mirror = new Mirror(store, clockOf(host))
+  return { mirror, open: () => Ledger.open(store, SILENT, 'elected', 9, { condition, mirror }) }
+}
+
 function putting(seen: string[], key: string): () => Write<string> {
   return () => ({
     changes: [{ kind: 'put', key, value: `after ${seen.join(' ')}` }],
@@ -44,16 +61,6 @@ function putting(seen: string[], key: string): () => Write<string> {
       return key
     },
   })
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise
-  } catch (error) {
-    if (error instanceof LemnisError) return error.code
-    throw error
-  }
-  return 'no error'
 }
 
 describe('the ledger', () => {
@@ -138,34 +145,27 @@ describe('the ledger', () => {
   })
 
   it('of an elected MDS writes no longer than the key is there by which it leads', async () => {
-    const { world, host, store, disk, seen } = await makeRig()
+    const rig = await makeRig()
+    const { world, store, disk, seen } = rig
     const lease = await world.settle(store.grantLease(60_000))
-    const put = { kind: 'put', key: 'election/a', value: '', lease } as const
-    const revision = (await world.settle(store.commit([], [put]))) as number
-    const mirror = new Mirror(store, clockOf(host))
+    const { mirror, open } = await elect(rig, lease)
     mirror.start()
-    const condition = { kind: 'created', key: 'election/a', revision } as const
-    const opening = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
-    const ledger = await world.settle(opening)
+    const ledger = await world.settle(open())
     expect(ledger.isWarm).toBe(true)
     expect(await world.settle(ledger.change(putting(seen, 'a')))).toBe('a')
     await world.settle(store.revokeLease(lease))
     expect(await world.settle(codeOf(ledger.change(putting(seen, 'b'))))).toBe('NOT_LEADER')
     expect(disk.get('b')).toBeNull()
-    const late = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
-    expect(await world.settle(codeOf(late))).toBe('NOT_LEADER')
+    expect(await world.settle(codeOf(open()))).toBe('NOT_LEADER')
   })
 
   it('takes what the mirror has forgotten for nothing that is not there', async () => {
-    const { world, host, store, ledger, seen } = await makeRig()
+    const rig = await makeRig()
+    const { world, ledger, seen } = rig
     await world.settle(ledger.change(putting(seen, 'record/a')))
-    const put = { kind: 'put', key: 'election/a', value: '' } as const
-    const revision = (await world.settle(store.commit([], [put]))) as number
-    const condition = { kind: 'created', key: 'election/a', revision } as const
-    const mirror = new Mirror(store, clockOf(host))
+    const { mirror, open } = await elect(rig)
     mirror.start()
-    const opening = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
-    const other = await world.settle(opening)
+    const other = await world.settle(open())
     expect((await world.settle(other.read('record/a')))?.key).toBe('record/a')
     // As when its watch had to begin anew, between two readings.
     mirror.stop()
@@ -175,14 +175,11 @@ describe('the ledger', () => {
   })
 
   it('reads from the store when the mirror does not follow', async () => {
-    const { world, host, store, ledger, seen } = await makeRig()
+    const rig = await makeRig()
+    const { world, ledger, seen } = rig
     await world.settle(ledger.change(putting(seen, 'record/a')))
-    const put = { kind: 'put', key: 'election/a', value: '' } as const
-    const revision = (await world.settle(store.commit([], [put]))) as number
-    const condition = { kind: 'created', key: 'election/a', revision } as const
-    const mirror = new Mirror(store, clockOf(host))
-    const opening = Ledger.open(store, SILENT, 'elected', 9, { condition, mirror })
-    const other = await world.settle(opening)
+    const { open } = await elect(rig)
+    const other = await world.settle(open())
     expect(other.isWarm).toBe(false)
     const found: string[] = []
     await world.settle(other.load('record/', ({ key }) => found.push(key)))

@@ -2,9 +2,11 @@ import { describe, expect, it } from 'vitest'
 import { must } from '../base/assert.ts'
 import { asLemnisError } from '../base/errors.ts'
 import { MIB } from '../base/units.ts'
+import { chunksOf } from '../chunkserver/chunk-machine.ts'
 import { Chunkserver } from '../chunkserver/chunkserver.ts'
 import { chunkserverConfig } from '../chunkserver/config.ts'
 import { chunkStoreConfig } from '../chunkstore/config.ts'
+import { connect, type LemnisClient } from '../client/client.ts'
 import { hostConfig } from '../copyset/config.ts'
 import type { Env } from '../env/env.ts'
 import { LIST_CHUNKSERVERS } from '../format/control/mds.ts'
@@ -64,6 +66,27 @@ class RealFleet extends Fleet {
     for (let i = 0; i < zones * perZone; i++) this.addReal(`z${(i % zones) + 1}`)
     await this.until('registration', () => this.servers.every((server) => server !== null))
     await this.run(2000)
+  }
+
+  async client(name: string): Promise<LemnisClient> {
+    const host = this.host(name)
+    let client: LemnisClient | null = null
+    host.start((env) => void (client = connect(env, SILENT, { mds: ['mds:7400'], name })))
+    await this.until('a client', () => client !== null)
+    return must(client as LemnisClient | null, 'a client')
+  }
+
+  settle<T>(promise: Promise<T>): Promise<T> {
+    return this.world.settle(promise, { untilUs: this.world.nowUs + 120_000_000 })
+  }
+
+  chunks(): number {
+    let chunks = 0
+    for (const server of this.servers) {
+      for (const replica of server?.host.replicas() ?? [])
+        chunks += chunksOf(replica).usage().chunks
+    }
+    return chunks
   }
 
   replicasOn(n: number): number {
@@ -157,5 +180,29 @@ describe('the MDS and real chunkservers', () => {
     await fleet.untilAll('ok')
     expect(server.host.replica(group)?.id).toBe(id + 1)
     expect((await fleet.status()).health).toEqual({ state: 'ok', reasons: [] })
+  })
+
+  it('let a writer that hears nothing of the end of its volume make nothing', async () => {
+    const fleet = new RealFleet(5)
+    await fleet.upReal(3, 1)
+    await fleet.createPool(2)
+    await fleet.untilAll('ok')
+    const [writer, admin] = [await fleet.client('writer'), await fleet.client('person')]
+    await fleet.settle(admin.volumes.create('v', { sizeBytes: 64 * MIB }))
+    const volume = await fleet.settle(writer.open('v'))
+    await fleet.settle(volume.write(0, new Uint8Array(4096).fill(1)))
+    await fleet.until('a chunk on each', () => fleet.chunks() === 3)
+    // It goes on without an MDS, as it may.
+    fleet.network.cut('writer', 'mds')
+    fleet.network.cut('mds', 'writer')
+    await fleet.run(30_000)
+    await fleet.settle(admin.volumes.delete('v'))
+    await fleet.settle(admin.volumes.emptyTrash())
+    await fleet.until('the end of the volume', () => fleet.eventsOf('mds_volume_gone').length > 0)
+    expect(fleet.chunks()).toBe(0)
+    const late = volume.write(0, new Uint8Array(4096).fill(2)).catch(asLemnisError)
+    expect(await fleet.settle(late)).toMatchObject({ code: 'FENCED' })
+    await fleet.run(2000)
+    expect(fleet.chunks()).toBe(0)
   })
 })

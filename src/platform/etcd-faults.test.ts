@@ -3,9 +3,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { codeOf } from '../../test/code-of.ts'
 import { Mirror } from '../../test/contract/metastore.ts'
 import { type EtcdMember, HAS_ETCD, TestEtcd } from '../../test/harness/etcd.ts'
-import { LemnisError } from '../base/errors.ts'
 import { Prng } from '../base/prng.ts'
 import type { MetaStore } from '../env/metastore.ts'
 import { readEtcdHealth } from './etcd-check.ts'
@@ -279,13 +279,3 @@ describe.skipIf(!HAS_ETCD)('the store on an etcd of three members', () => {
     await small.stop()
   })
 })
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise
-  } catch (error) {
-    if (error instanceof LemnisError) return error.code
-    throw error
-  }
-  return 'no error'
-}

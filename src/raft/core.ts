@@ -1,7 +1,7 @@
 // Owns the state of one replica's consensus that every part of the core reads and changes: term,
 // vote, role, configuration, timers, and the effects gathered for the next Ready.
 // Invariant: `lead` is there exactly while the role is leader; a leadership's facts never outlive
-// it. Leaves decisions to election.ts, replication.ts, reads.ts and membership.ts; node.ts is the
+// it. Leaves decisions to election.ts, replication.ts, rounds.ts and membership.ts; node.ts is the
 // face.
 
 import { assert } from '../base/assert.ts'

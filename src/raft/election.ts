@@ -11,8 +11,8 @@ import { isVoter, membersOf } from './configuration.ts'
 import { type Core, Leadership } from './core.ts'
 import { Members } from './members.ts'
 import { jointVotes, type VoteResult } from './quorum.ts'
-import { startRound } from './reads.ts'
 import { appendOwn, rejectAppend } from './replication.ts'
+import { startRound } from './rounds.ts'
 import type { Entry, Message, ReplicaId } from './types.ts'
 
 type VoteRequest = Extract<Message, { readonly kind: 'vote' | 'pre-vote' }>

@@ -46,7 +46,6 @@ import {
 import { entriesBytes } from './log.ts'
 import { appendChange, changeHandedOut, changesApplied } from './membership.ts'
 import type { Progress, ProgressState } from './progress.ts'
-import { canRead, closeRounds, leaseRead, startRound } from './reads.ts'
 import {
   appendOwn,
   commitByQuorum,
@@ -57,6 +56,7 @@ import {
   onSnapshot,
   replicate,
 } from './replication.ts'
+import { canRead, closeRounds, leaseRead, startRound } from './rounds.ts'
 import type {
   ConfigChangeStep,
   Configuration,

@@ -7,6 +7,7 @@ import { Prng } from '../base/prng.ts'
 import { KIB } from '../base/units.ts'
 import { type DiskEvent, SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
+import { makeRig, type Rig, rigOf } from '../sim/disk-rig.ts'
 import type { RaftLogBug } from './config.ts'
 import type { GroupWrite } from './group-write.ts'
 import type { RaftLog } from './raftlog.ts'
@@ -15,12 +16,9 @@ import {
   creation,
   entriesOf,
   lastOf,
-  makeRig,
   mismatch,
   openLog,
-  type Rig,
   replica,
-  rigOf,
   type Step,
   Twin,
   writeOf,

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { Prng } from '../base/prng.ts'
 import { type DiskEvent, SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
+import { makeRig, type Rig, rigOf } from '../sim/disk-rig.ts'
 import type { RaftLogBug, RaftLogSettings } from './config.ts'
 import type { RaftLog } from './raftlog.ts'
 import {
@@ -13,11 +14,8 @@ import {
   DIRECTORY,
   entriesOf,
   entry,
-  makeRig,
   markAt,
   openLog,
-  type Rig,
-  rigOf,
 } from './testing/log-rig.ts'
 
 const BLOCK = 4096

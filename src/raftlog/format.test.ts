@@ -6,6 +6,7 @@ import { bytesOfHex, hexOf, viewOf } from '../base/bytes.ts'
 import { crc32cPure } from '../base/crc32c.ts'
 import { LemnisError } from '../base/errors.ts'
 import type { ReplicaId } from '../raft/types.ts'
+import { makeRig } from '../sim/disk-rig.ts'
 import {
   BATCH_HEADER_BYTES,
   type BatchHeader,
@@ -28,7 +29,7 @@ import {
   sealRecord,
   writeKept,
 } from './format.ts'
-import { configurationOf, makeRig, openLog, readAll } from './testing/log-rig.ts'
+import { configurationOf, openLog, readAll } from './testing/log-rig.ts'
 
 interface RecordFields {
   readonly kind: RecordKind

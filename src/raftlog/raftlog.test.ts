@@ -5,6 +5,7 @@ import { Prng } from '../base/prng.ts'
 import { KIB } from '../base/units.ts'
 import type { EventName } from '../observe/catalogue.ts'
 import { SILENT } from '../observe/observe.ts'
+import { makeRig, type Rig } from '../sim/disk-rig.ts'
 import { raftLogConfig } from './config.ts'
 import { RaftLog } from './raftlog.ts'
 import {
@@ -13,11 +14,9 @@ import {
   DIRECTORY,
   entriesOf,
   entry,
-  makeRig,
   markAt,
   mismatch,
   openLog,
-  type Rig,
   readAll,
   replica,
   SMALL,

@@ -6,6 +6,7 @@
 
 import { assert, must } from '../base/assert.ts'
 import { asLemnisError, LemnisError } from '../base/errors.ts'
+import { makeNamedDirectory } from '../env/disk.ts'
 import type { Env } from '../env/env.ts'
 import type { Counter, Observer, Timing } from '../observe/observe.ts'
 import type { Entry, SnapshotMark } from '../raft/types.ts'
@@ -124,9 +125,7 @@ export class RaftLog {
     directory: string,
     config: RaftLogConfig,
   ): Promise<RaftLog> {
-    await env.disk.makeDirectory(directory)
-    const slash = directory.lastIndexOf('/')
-    await env.disk.syncDirectory(slash < 0 ? '.' : directory.slice(0, slash + 1))
+    await makeNamedDirectory(env.disk, directory)
     // A process may have been killed between naming a segment and making its name durable.
     await env.disk.syncDirectory(directory)
     const cache = new PayloadCache(config.cacheBytes, config.readBackBytes)

@@ -31,16 +31,14 @@ export class MembershipChecker {
     this.#zones.set(chunkserver, zone)
   }
 
-  look(replicas: Iterable<ObservedReplica>): void {
-    for (const replica of replicas) {
-      if (replica.role !== 'leader') continue
-      const { config, group, term } = replica
-      const key = `${group}/${replica.host}/${replica.life}/${term}`
-      const before = this.#epochs.get(key)
-      if (before === config.epoch) continue
-      this.#epochs.set(key, config.epoch)
-      if (before !== undefined && config.outgoing.length > 0) this.#judge(replica)
-    }
+  look(replica: ObservedReplica): void {
+    if (replica.role !== 'leader') return
+    const { config, group, term } = replica
+    const key = `${group}/${replica.host}/${replica.life}/${term}`
+    const before = this.#epochs.get(key)
+    if (before === config.epoch) return
+    this.#epochs.set(key, config.epoch)
+    if (before !== undefined && config.outgoing.length > 0) this.#judge(replica)
   }
 
   #judge(leader: ObservedReplica): void {

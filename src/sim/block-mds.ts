@@ -5,17 +5,29 @@
 import { asLemnisError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Env } from '../env/env.ts'
+import type { MetaStore } from '../env/metastore.ts'
 import type { MdsBugs } from '../mds/bugs.ts'
 import type { MdsConfig } from '../mds/config.ts'
 import { MdsServer } from '../mds/leading/mds-server.ts'
 import type { Field, Observer } from '../observe/observe.ts'
 import { ControlChecker } from './control-checkers.ts'
 import { SimEtcd } from './etcd.ts'
+import { SimEtcdClient } from './etcd-client.ts'
 import { ETCD_FAULT_KINDS, type EtcdFaultKind, EtcdNemesis } from './etcd-faults.ts'
 import type { SimHost } from './host.ts'
 import { LeaderChecker } from './leaders.ts'
 import { SimMetaDisk } from './metastore.ts'
 import type { World } from './world.ts'
+
+/** What befalls the MDS and their store. */
+export interface MdsWeather {
+  /** Of the store that several share, and of the MDS; drawn by the seed without. */
+  readonly etcdFaults?: readonly EtcdFaultKind[]
+  /** Mean time between two of those; drawn by the seed without. */
+  readonly etcdGapMs?: number
+  /** Longest commit of the store that one has alone. */
+  readonly metaLatencyMaxMs?: number
+}
 
 export interface BlockMdsOptions {
   readonly world: World
@@ -28,13 +40,8 @@ export interface BlockMdsOptions {
   readonly onEnded: (host: SimHost, error: unknown) => void
   readonly deadSinceUs: (chunkserver: number) => number | null
   readonly driftPpmMax: number
-  /** Of the store and the MDS; drawn by the seed without. */
-  readonly etcdFaults?: readonly EtcdFaultKind[]
-  /** Mean time between two of them; drawn by the seed without. */
-  readonly etcdGapMs?: number
-  readonly bugs?: MdsBugs
-  /** Longest commit of the store that one MDS has alone. */
-  readonly latencyMaxMs?: number
+  readonly weather: MdsWeather
+  readonly bugs: MdsBugs | undefined
 }
 
 const PORT = 7400
@@ -75,13 +82,13 @@ export class BlockMds {
     const [host] = this.hosts
     if (host === undefined) return null
     const disk = new SimMetaDisk(host)
-    const { latencyMaxMs } = this.#options
-    if (latencyMaxMs !== undefined) disk.faults.latencyMaxMs = latencyMaxMs
+    const { metaLatencyMaxMs } = this.#options.weather
+    if (metaLatencyMaxMs !== undefined) disk.faults.latencyMaxMs = metaLatencyMaxMs
     return disk
   }
 
   #makeNemesis(etcd: SimEtcd): EtcdNemesis {
-    const { world, random, etcdFaults, etcdGapMs, driftPpmMax } = this.#options
+    const { world, random, weather, driftPpmMax } = this.#options
     etcd.onCommitted = (by) => this.control.committed(etcd, by)
     const drawn = ETCD_FAULT_KINDS.filter(() => random.chance(FAULT_SHARE))
     const faultRandom = random.fork('etcd faults')
@@ -91,8 +98,8 @@ export class BlockMds {
       etcd,
       hosts: this.hosts,
       random: faultRandom,
-      kinds: etcdFaults ?? drawn,
-      gapMs: etcdGapMs ?? drawnGapMs,
+      kinds: weather.etcdFaults ?? drawn,
+      gapMs: weather.etcdGapMs ?? drawnGapMs,
       driftPpmMax,
       longestMs: FAULT_MS_MAX,
     })
@@ -119,8 +126,8 @@ export class BlockMds {
 
   async boot(env: Env, host: SimHost): Promise<void> {
     const { config, bugs, onEnded } = this.#options
-    const store = this.#etcd?.client(host) ?? this.#disk?.mount()
-    if (store === undefined) return
+    const store = this.#storeOf(host)
+    if (store === null) return
     let server: MdsServer | null = null
     this.#leaders.elected(host, { term: 0, isValid: () => server?.isLeading === true })
     server = await MdsServer.start(env, this.#observerOf(host), store, {
@@ -131,6 +138,11 @@ export class BlockMds {
       ...(bugs === undefined ? {} : { bugs }),
       onFailed: (error) => onEnded(host, asLemnisError(error)),
     })
+  }
+
+  #storeOf(host: SimHost): MetaStore | null {
+    if (this.#etcd !== null) return new SimEtcdClient(this.#etcd, host)
+    return this.#disk?.mount() ?? null
   }
 
   #observerOf(host: SimHost): Observer {

@@ -2,6 +2,7 @@
 // has them taken over, deletes, restores and ends them while everything goes wrong, and in the end asks
 // the cluster whether it is whole. What came of a command without an answer is looked up.
 
+import { must } from '../base/assert.ts'
 import { asLemnisError, type LemnisError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
 import { GIB, KIB, MIB } from '../base/units.ts'
@@ -59,6 +60,7 @@ export class BlockOperator {
   #atRest = false
   #survey: Survey | null = null
   #scrubsAsked = 0
+  #client: LemnisClient | null = null
 
   constructor(options: BlockOperatorOptions) {
     this.#options = options
@@ -86,6 +88,7 @@ export class BlockOperator {
   }
 
   async run(client: LemnisClient): Promise<void> {
+    this.#client = client
     await this.#setUp(client)
     while (!this.#peace) {
       await this.#sleep(this.#random.between(GAP_US.min, GAP_US.max))
@@ -103,10 +106,14 @@ export class BlockOperator {
   }
 
   /** Orders a scrub; `scrubsAsked` says when it was taken. */
-  scrub(client: LemnisClient): void {
-    void this.#insist(() => client.ask(START_SCRUB, {}, true)).then(() => {
+  scrub(): void {
+    const { world, host } = this.#options
+    const client = must(this.#client, 'the operator runs')
+    const order = async (): Promise<void> => {
+      await this.#insist(() => client.ask(START_SCRUB, {}, true))
       this.#scrubsAsked++
-    })
+    }
+    world.after(0, 'scrub', () => void order(), host)
   }
 
   // --- the beginning

@@ -5,12 +5,9 @@
 
 import { KIB } from '../base/units.ts'
 import type { HostConfig } from '../copyset/config.ts'
-import type { BlockBug } from './block-cluster.ts'
-import type { BlockConfigReplaced } from './block-config.ts'
-import type { BlockScenario } from './block-scenarios.ts'
+import type { BlockBug, BlockClusterOptions } from './block-cluster.ts'
 import type { ClusterBug } from './cluster.ts'
-import type { EtcdFaultKind } from './etcd-faults.ts'
-import type { FaultKind } from './faults.ts'
+import type { FaultKind } from './fault-plan.ts'
 
 export interface Canary {
   readonly name: ClusterBug
@@ -46,16 +43,9 @@ export const CANARIES: readonly Canary[] = [
   },
 ]
 
-export interface BlockCanary {
+export interface BlockCanary extends Omit<BlockClusterOptions, 'bugs' | 'faultKinds'> {
   readonly name: BlockBug
   readonly kinds: readonly FaultKind[]
-  readonly config?: BlockConfigReplaced
-  /** See BlockClusterOptions. */
-  readonly scenario?: BlockScenario
-  readonly metaLatencyMaxMs?: number
-  readonly mdsCount?: number
-  readonly etcdFaults?: readonly EtcdFaultKind[]
-  readonly etcdGapMs?: number
 }
 
 export const BLOCK_CANARIES: readonly BlockCanary[] = [

@@ -4,20 +4,18 @@
 // Invariant: a replica is founded once; a host whose disk was lost comes back without it.
 
 import { must } from '../base/assert.ts'
-import { asLemnisError, type LemnisError } from '../base/errors.ts'
+import type { LemnisError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
 import { KIB } from '../base/units.ts'
 import { type HostConfig, hostConfig } from '../copyset/config.ts'
 import { CopysetHost } from '../copyset/host.ts'
 import type { MembershipGoal } from '../copyset/membership.ts'
-import type { HostBug, Replica } from '../copyset/replica.ts'
+import type { HostBug } from '../copyset/replica.ts'
 import { type GroupId, type HostId, hostOf, replicaIdOf } from '../copyset/replica-id.ts'
 import { kvMachines } from '../copyset/testing/kv-machines.ts'
 import { serveKv } from '../copyset/testing/kv-service.ts'
 import { smallLog } from '../copyset/testing/small-log.ts'
 import type { Env } from '../env/env.ts'
-import type { Observer } from '../observe/observe.ts'
-import { SILENT } from '../observe/observe.ts'
 import { membersOf } from '../raft/configuration.ts'
 import type { ReplicaId } from '../raft/types.ts'
 import type { RaftLogBug } from '../raftlog/config.ts'
@@ -26,12 +24,13 @@ import { rpcConfig } from '../rpc/config.ts'
 import { RpcServer } from '../rpc/server.ts'
 import type { ObservedReplica } from './checkers.ts'
 import { SimClients } from './clients.ts'
-import { FAULT_KINDS, type FaultKind, type SystemActions } from './faults.ts'
-import { SimHost } from './host.ts'
+import { CopysetLives } from './copyset-lives.ts'
+import { FAULT_KINDS, type FaultKind } from './fault-plan.ts'
+import type { SimHost } from './host.ts'
+import type { SystemActions } from './nemesis.ts'
 import type { SimNetwork } from './network.ts'
-import { DurableMarks, LogPromises } from './promises.ts'
-import { ReplicaView } from './replica-view.ts'
 import type { System } from './run.ts'
+import { Supervisor } from './supervisor.ts'
 import type { RegisterClient } from './workload.ts'
 import type { World } from './world.ts'
 
@@ -55,13 +54,6 @@ const RESTART_US = 1_000_000
 const REPAIR_GAP_US = 500_000
 const BUCKET_COUNT = 8
 
-/** A host's process, from its start to its death. */
-interface Life {
-  readonly generation: number
-  readonly host: CopysetHost
-  readonly views: Map<Replica, ObservedReplica>
-}
-
 export class SimCluster implements System {
   readonly hosts: readonly SimHost[]
   readonly clients: readonly RegisterClient[]
@@ -75,9 +67,8 @@ export class SimCluster implements System {
   readonly #config: HostConfig
   readonly #clientHost: SimHost
   readonly #simClients: SimClients
-  readonly #lives = new Map<SimHost, Life>()
-  readonly #marks = new DurableMarks()
-  readonly #promises: ReadonlyMap<SimHost, LogPromises>
+  readonly #supervisor: Supervisor
+  readonly #lives: CopysetLives<{ readonly host: CopysetHost }>
   /** `group/host` of the founding replicas that are known to be durable. */
   readonly #founded = new Set<string>()
   readonly #incarnations = new Map<string, number>()
@@ -89,9 +80,11 @@ export class SimCluster implements System {
     this.#bugs = options.bugs
     this.faultKinds = options.faultKinds ?? FAULT_KINDS
     this.#config = drawConfig(world.random.fork('config'), options.config)
-    this.hosts = Array.from({ length: HOST_COUNT }, (_, i) => makeHost(world, network, `h${i + 1}`))
-    this.#promises = new Map(this.hosts.map((host) => [host, new LogPromises(host, this.#marks)]))
-    this.#clientHost = makeHost(world, network, 'clients')
+    const supervisor = new Supervisor({ world, network, restartUs: RESTART_US })
+    this.#supervisor = supervisor
+    this.hosts = Array.from({ length: HOST_COUNT }, (_, i) => supervisor.addHost(`h${i + 1}`))
+    this.#lives = new CopysetLives({ hosts: this.hosts })
+    this.#clientHost = supervisor.addHost('clients')
     this.#calmClientLinks(network)
     this.#simClients = new SimClients({
       world,
@@ -102,8 +95,8 @@ export class SimCluster implements System {
     this.clients = this.#simClients.clients
     this.actions = {
       changeMembership: () => this.#changeSomeGroup(),
-      transferLeader: () => this.#transferSomeLeader(),
-      sendSnapshot: () => this.#sendSomeSnapshot(),
+      transferLeader: () => this.#lives.transferLeader(this.#someGroup(), this.#random),
+      sendSnapshot: () => this.#lives.sendSnapshot(this.#someGroup(), this.#random),
     }
   }
 
@@ -122,13 +115,13 @@ export class SimCluster implements System {
     return Array.from({ length: GROUP_COUNT }, (_, i) => (i + 1) as GroupId)
   }
 
+  #someGroup(): GroupId {
+    return this.#random.pick(this.#groups())
+  }
+
   start(): void {
     this.#clientHost.start((env) => this.#simClients.start(env))
-    for (const host of this.hosts) {
-      host.start((env) => {
-        this.#boot(env, host).catch((error: unknown) => this.#ended(host, error))
-      })
-    }
+    for (const host of this.hosts) this.#supervisor.begin(host, (env) => this.#boot(env, host))
   }
 
   // --- one host's program
@@ -136,7 +129,7 @@ export class SimCluster implements System {
   async #boot(env: Env, host: SimHost): Promise<void> {
     const { generation } = host
     const self = this.#idOf(host)
-    const observer = this.#observerOf(host)
+    const observer = this.#supervisor.observerOf(host)
     const rpc = rpcConfig()
     const server = await RpcServer.listen(env, observer, addressOf(host), rpc)
     const log = await RaftLog.open(
@@ -145,8 +138,8 @@ export class SimCluster implements System {
       'log',
       smallLog(this.#bugs as ReadonlySet<RaftLogBug>),
     )
-    if (!must(this.#promises.get(host), 'promises of each host').opened(log)) {
-      this.#replaceDisk(host)
+    if (!this.#lives.isFit(host, log)) {
+      this.#supervisor.replaceDisk(host)
       return
     }
     const copysets = new CopysetHost({
@@ -159,10 +152,10 @@ export class SimCluster implements System {
       server,
       directory: { addressOf: (id) => addressOf(must(this.hosts[id - 1], 'a host')) },
       machines: kvMachines(env, 'kv', { bucketCount: BUCKET_COUNT }),
-      onFenced: (error) => this.#ended(host, error),
+      onFenced: (error) => this.#supervisor.ended(host, error),
       bugs: this.#bugs as ReadonlySet<HostBug>,
     })
-    this.#lives.set(host, { generation, host: copysets, views: new Map() })
+    this.#lives.began(host, generation, { host: copysets })
     serveKv(copysets, server)
     await copysets.load()
     for (const group of this.#groups()) await this.#foundOnce(host, copysets, group)
@@ -183,52 +176,14 @@ export class SimCluster implements System {
     )
   }
 
-  /** The process ends on a failed disk, and its supervisor starts it again. Anything else is a bug. */
-  #ended(host: SimHost, error: unknown): void {
-    const { generation } = host
-    const { code, message } = asLemnisError(error)
-    if (code === 'INTERNAL') {
-      this.#world.fail(`${host.name}: ${message}`, error)
-      return
-    }
-    this.#world.note(host.name, 'process ends', message)
-    this.#world.after(0, 'exit', () => {
-      if (host.generation !== generation) return
-      host.crash()
-      this.#world.after(RESTART_US, 'supervisor', () => {
-        if (host.state === 'down' && host.generation === generation + 1) host.start()
-      })
-    })
-  }
-
-  #observerOf(host: SimHost): Observer {
-    return {
-      ...SILENT,
-      emit: (name, fields) => {
-        const text = Object.entries(fields).map(([key, value]) => `${key}=${value}`)
-        this.#world.note(host.name, name, text.join(' '))
-      },
-    }
-  }
-
   // --- what the checkers see
 
   isUp(): boolean {
     return this.#founded.size === GROUP_COUNT * VOTER_COUNT
   }
 
-  *observe(name?: string): Iterable<ObservedReplica> {
-    for (const [host, life] of this.#lives) {
-      if (host.generation !== life.generation || (name ?? host.name) !== host.name) continue
-      for (const replica of life.host.replicas()) {
-        let view = life.views.get(replica)
-        if (view === undefined) {
-          view = new ReplicaView(host.name, life.generation, replica, this.#marks)
-          life.views.set(replica, view)
-        }
-        yield view
-      }
-    }
+  observe(name?: string): Iterable<ObservedReplica> {
+    return this.#lives.observe(name)
   }
 
   // --- the operator
@@ -238,18 +193,7 @@ export class SimCluster implements System {
   }
 
   #liveHosts(): CopysetHost[] {
-    const lives = [...this.#lives].filter(([host, life]) => host.generation === life.generation)
-    return lives.map(([, life]) => life.host)
-  }
-
-  #leaderOf(group: GroupId): { host: CopysetHost; replica: Replica } | null {
-    let best: { host: CopysetHost; replica: Replica } | null = null
-    for (const host of this.#liveHosts()) {
-      const replica = host.replica(group)
-      if (replica === undefined || !replica.isLeader) continue
-      if (best === null || replica.term > best.replica.term) best = { host, replica }
-    }
-    return best
+    return Array.from(this.#lives.alive(), ([, { host }]) => host)
   }
 
   /** A new id on `host`, which no replica of the group has had. */
@@ -261,8 +205,8 @@ export class SimCluster implements System {
   }
 
   #changeSomeGroup(): void {
-    const group = this.#random.pick(this.#groups())
-    const leader = this.#leaderOf(group)
+    const group = this.#someGroup()
+    const leader = this.#lives.leaderOf(group)
     if (leader === null) return
     const { voters } = leader.replica.membership
     const members = membersOf(leader.replica.membership).map(hostOf)
@@ -304,22 +248,6 @@ export class SimCluster implements System {
     })
   }
 
-  #transferSomeLeader(): void {
-    const group = this.#random.pick(this.#groups())
-    const leader = this.#leaderOf(group)
-    if (leader === null) return
-    const to = this.#random.pick(leader.replica.membership.voters)
-    leader.replica.transferLeader(to)
-  }
-
-  /** A state that its receiver may no longer need, or be past, by the time it is there. */
-  #sendSomeSnapshot(): void {
-    const leader = this.#leaderOf(this.#random.pick(this.#groups()))
-    if (leader === null) return
-    const others = membersOf(leader.replica.membership).filter((id) => id !== leader.replica.id)
-    if (others.length > 0) leader.host.sendSnapshot(leader.replica, this.#random.pick(others))
-  }
-
   /** Everything runs: hosts with unusable logs get empty disks, and lost replicas are replaced. */
   repair(): void {
     if (this.#repairing) return
@@ -327,17 +255,8 @@ export class SimCluster implements System {
     this.#repairRound()
   }
 
-  #replaceDisk(host: SimHost): void {
-    host.powerLoss()
-    host.replaceDisk()
-    host.start()
-  }
-
   #repairRound(): void {
-    for (const [host, life] of this.#lives) {
-      if (host.generation !== life.generation || life.host.log.condition === 'sound') continue
-      this.#replaceDisk(host)
-    }
+    for (const host of [...this.#lives.withBadLogs()]) this.#supervisor.replaceDisk(host)
     for (const group of this.#groups()) {
       this.#rebuild(group)
       this.#sweep(group)
@@ -347,7 +266,7 @@ export class SimCluster implements System {
 
   /** Ends replicas that were made for changes which never came to be. */
   #sweep(group: GroupId): void {
-    const leader = this.#leaderOf(group)
+    const leader = this.#lives.leaderOf(group)
     if (leader === null || this.#liveHosts().some((host) => host.changes().length > 0)) return
     for (const host of this.#liveHosts()) {
       const replica = host.replica(group)
@@ -358,7 +277,7 @@ export class SimCluster implements System {
 
   /** Replaces the members that nobody holds any more, by new ones on the same hosts. */
   #rebuild(group: GroupId): void {
-    const leader = this.#leaderOf(group)
+    const leader = this.#lives.leaderOf(group)
     if (leader === null) return
     const held = new Set(this.#liveHosts().map((host) => host.replica(group)?.id))
     const lost = membersOf(leader.replica.membership).filter((member) => !held.has(member))
@@ -371,13 +290,6 @@ export class SimCluster implements System {
 
 function addressOf(host: SimHost): string {
   return `${host.name}:${RPC_PORT}`
-}
-
-function makeHost(world: World, network: SimNetwork, name: string): SimHost {
-  const host = new SimHost(world, { name, network })
-  network.add(host)
-  Object.assign(host.disk.faults, { latencyMinMs: 0.1, latencyMaxMs: 2 })
-  return host
 }
 
 /** Small sizes and varied times, so that a short run meets every mechanism. */

@@ -17,7 +17,7 @@ import {
   type MetaWatcher,
   metaChangesWithin,
 } from '../env/metastore.ts'
-import type { SimEtcd } from './etcd.ts'
+import type { EtcdView, SimEtcd } from './etcd.ts'
 import type { SimHost } from './host.ts'
 
 const DEADLINE_US = 2_000_000
@@ -27,7 +27,8 @@ const RECONNECT_US = 150_000
 /** A closed connection is noticed at once, more often than not. */
 const REFUSAL_CHANCE = 0.5
 
-export class SimEtcdClient implements MetaStore {
+/** For the process that runs on `host` now. */
+export class SimEtcdClient implements MetaStore, EtcdView {
   readonly #etcd: SimEtcd
   readonly #host: SimHost
   readonly #generation: number
@@ -40,6 +41,7 @@ export class SimEtcdClient implements MetaStore {
     this.#etcd = etcd
     this.#host = host
     this.#generation = host.generation
+    etcd.know(this)
   }
 
   get isDead(): boolean {
@@ -108,7 +110,6 @@ export class SimEtcdClient implements MetaStore {
     this.#etcd.forget(this)
   }
 
-  /** The store, or the way to it, has changed. */
   pump(): void {
     if (this.isDead) this.#etcd.forget(this)
     else for (const watch of [...this.#watches]) watch.pump()

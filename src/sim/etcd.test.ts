@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { describeMetaStore } from '../../test/contract/metastore.ts'
 import type { MetaStore } from '../env/metastore.ts'
 import { SimEtcd } from './etcd.ts'
+import { SimEtcdClient } from './etcd-client.ts'
 import { SimHost } from './host.ts'
 import { SimNetwork } from './network.ts'
 import { World } from './world.ts'
@@ -21,7 +22,7 @@ function makeRig(seed = 1): {
     host.start(() => {})
     return host
   })
-  return { world, etcd, hosts, stores: hosts.map((host) => etcd.client(host)) }
+  return { world, etcd, hosts, stores: hosts.map((host) => new SimEtcdClient(etcd, host)) }
 }
 
 describeMetaStore('simulated etcd', async () => {
@@ -30,7 +31,7 @@ describeMetaStore('simulated etcd', async () => {
     store: stores[0] as MetaStore,
     settle: (promise) => world.settle(promise),
     pause: (ms) => new Promise((done) => void world.after(Math.ceil(ms * 1000), 'pause', done)),
-    reopen: async () => etcd.client(hosts[0] as SimHost),
+    reopen: async () => new SimEtcdClient(etcd, hosts[0] as SimHost),
     end: async () => {},
   }
 })

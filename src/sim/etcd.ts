@@ -6,14 +6,7 @@
 
 import { LemnisError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
-import type {
-  MetaChange,
-  MetaChanged,
-  MetaCondition,
-  MetaLease,
-  MetaStore,
-} from '../env/metastore.ts'
-import { SimEtcdClient } from './etcd-client.ts'
+import type { MetaChange, MetaChanged, MetaCondition, MetaLease } from '../env/metastore.ts'
 import type { SimEvent } from './event-queue.ts'
 import type { SimHost } from './host.ts'
 import { MetaRecords } from './meta-records.ts'
@@ -36,6 +29,12 @@ export interface PastChange {
   readonly changes: readonly MetaChanged[]
 }
 
+/** A process's view of it (etcd-client.ts). */
+export interface EtcdView {
+  /** The store, or the way to it, has changed. */
+  pump(): void
+}
+
 /** How often etcd looks for leases that have run out (server/lease/lessor.go). */
 const LEASE_LOOK_MS = 500
 /** A new leader gives every lease its time anew, and this more (its Promote()). */
@@ -56,7 +55,7 @@ export class SimEtcd {
   /** Called when a commit that a host had asked for has taken effect; may not throw. */
   onCommitted: ((by: SimHost) => void) | null = null
   readonly #cut = new Set<string>()
-  readonly #clients = new Set<SimEtcdClient>()
+  readonly #views = new Set<EtcdView>()
   readonly #leases = new Map<string, { readonly lease: MetaLease; end: SimEvent | null }>()
   #past: PastChange[] = []
   #compactedTo = 0
@@ -68,19 +67,17 @@ export class SimEtcd {
     this.random = world.random.fork('etcd')
     this.records.listen((changes, revision) => {
       this.#past.push({ revision, changes })
-      for (const client of [...this.#clients]) client.pump()
+      for (const view of [...this.#views]) view.pump()
     })
   }
 
-  /** The store as the process that runs on `host` now sees it. */
-  client(host: SimHost): MetaStore {
-    const client = new SimEtcdClient(this, host)
-    this.#clients.add(client)
-    return client
+  /** Tells it of changes until it is forgotten. */
+  know(view: EtcdView): void {
+    this.#views.add(view)
   }
 
-  forget(client: SimEtcdClient): void {
-    this.#clients.delete(client)
+  forget(view: EtcdView): void {
+    this.#views.delete(view)
   }
 
   // --- faults
@@ -138,7 +135,7 @@ export class SimEtcd {
   }
 
   #break(): void {
-    for (const client of [...this.#clients]) client.pump()
+    for (const view of [...this.#views]) view.pump()
   }
 
   // --- for clients

@@ -4,7 +4,6 @@
 
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { LemnisError } from '../../src/base/errors.ts'
 import {
   META_CHANGES_MAX,
   META_KEY_BYTES_MAX,
@@ -17,6 +16,7 @@ import {
   type MetaStore,
   type MetaWatch,
 } from '../../src/env/metastore.ts'
+import { codeOf } from '../code-of.ts'
 
 export interface MetaStoreUnderTest {
   readonly store: MetaStore
@@ -94,16 +94,6 @@ export class Mirror {
   #look(): void {
     for (const look of [...this.#waiting]) look()
   }
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise
-  } catch (error) {
-    if (error instanceof LemnisError) return error.code
-    throw error
-  }
-  return 'no error'
 }
 
 export function describeMetaStore(name: string, make: () => Promise<MetaStoreUnderTest>): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { describeRecords } from '../../../test/contract/records.ts'
 import { readVectors } from '../../../test/vectors.ts'
-import { decodeRecord, encodeRecord } from './record.ts'
 import {
   ChunkserverRecord,
   ClusterRecord,
@@ -97,7 +97,7 @@ const ENDED: EndedOperatorRecord = {
   error: 'timeout',
 }
 
-const CASES = [
+describeRecords('topology', [
   ['cluster', ClusterRecord, CLUSTER],
   [
     'pool',
@@ -113,24 +113,10 @@ const CASES = [
   ['operator-move', OperatorRecord, MOVE],
   ['operator-lead', OperatorRecord, LEAD],
   ['operator-ended', EndedOperatorRecord, ENDED],
-] as const
+])
 
 describe('records of topology', () => {
   const vectors = readVectors('metastore.txt')
-
-  it.each(CASES)('%s: is written as it always was, and read back', (name, schema, value) => {
-    const text = vectors.get(name) ?? 'no vector'
-    expect(encodeRecord(schema, value)).toBe(text)
-    expect(decodeRecord(schema, { key: 'k', value: text })).toEqual(value)
-  })
-
-  it.each(CASES)('%s: cut off anywhere it is CORRUPT, with its key', (name, schema) => {
-    const text = vectors.get(name) ?? ''
-    for (let length = 0; length < text.length; length++) {
-      const item = { key: 'some/key', value: text.slice(0, length) }
-      expect(() => decodeRecord(schema, item)).toThrow(/CORRUPT.*record=some\/key/)
-    }
-  })
 
   it('operators of format 1, which were all rebuilds, are read as such', () => {
     const value = vectors.get('operator') ?? 'no vector'

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { readVectors } from '../../../test/vectors.ts'
+import { describeRecords } from '../../../test/contract/records.ts'
 import { LemnisError } from '../../base/errors.ts'
 import { without } from '../../base/without.ts'
 import { OwnerRecord } from './owner.ts'
-import { decodeRecord, encodeRecord } from './record.ts'
+import { decodeRecord } from './record.ts'
 import { SegmentRecord, SerialsRecord, VolumeRecord } from './volume.ts'
 
 const GROUPS = Array.from({ length: 64 }, (_, i) => (i % 3) + 1)
@@ -31,7 +31,7 @@ const DELETING: VolumeRecord = {
   cleanedSegments: 2,
 }
 
-const CASES = [
+describeRecords('owner and volumes', [
   [
     'owner',
     OwnerRecord,
@@ -41,25 +41,9 @@ const CASES = [
   ['volume-deleting', VolumeRecord, DELETING],
   ['segment', SegmentRecord, { firstChunk: 65, groups: GROUPS }],
   ['serials', SerialsRecord, { volume: 8, segment: 2 }],
-] as const
+])
 
 describe('records of the metadata store', () => {
-  const vectors = readVectors('metastore.txt')
-
-  it.each(CASES)('%s: is written as it always was, and read back', (name, schema, value) => {
-    const text = vectors.get(name) ?? 'no vector'
-    expect(encodeRecord(schema, value)).toBe(text)
-    expect(decodeRecord(schema, { key: 'k', value: text })).toEqual(value)
-  })
-
-  it.each(CASES)('%s: cut off anywhere it is CORRUPT, with its key', (name, schema) => {
-    const text = vectors.get(name) ?? ''
-    for (let length = 0; length < text.length; length++) {
-      const item = { key: 'some/key', value: text.slice(0, length) }
-      expect(() => decodeRecord(schema, item)).toThrow(/CORRUPT.*record=some\/key/)
-    }
-  })
-
   it('of a newer version may say more, and of none less or otherwise', () => {
     const decode = (value: object): unknown =>
       decodeRecord(VolumeRecord, { key: 'k', value: JSON.stringify(value) })

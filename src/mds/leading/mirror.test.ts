@@ -3,6 +3,7 @@ import { must } from '../../base/assert.ts'
 import type { Clock } from '../../env/clock.ts'
 import type { MetaChange, MetaStore } from '../../env/metastore.ts'
 import { SimEtcd } from '../../sim/etcd.ts'
+import { SimEtcdClient } from '../../sim/etcd-client.ts'
 import { EtcdNemesis } from '../../sim/etcd-faults.ts'
 import { SimHost } from '../../sim/host.ts'
 import { SimNetwork } from '../../sim/network.ts'
@@ -28,7 +29,7 @@ async function makeRig(seed: number): Promise<Rig> {
     clock = env.clock
   })
   await world.run({ until: () => clock !== null })
-  const store = etcd.client(host)
+  const store = new SimEtcdClient(etcd, host)
   return { world, etcd, host, store, mirror: new Mirror(store, must<Clock>(clock, 'it runs')) }
 }
 

@@ -35,6 +35,16 @@ async function stuck(replaced = {}): Promise<Fleet> {
   return fleet
 }
 
+/** A chunkserver was away for so short that its replicas stayed, but its leaders went. */
+async function comeBack(fleet: Fleet): Promise<ScriptedChunkserver> {
+  const away = first(fleet)
+  away.host.crash()
+  await fleet.run(1500)
+  away.start()
+  await fleet.untilAll('ok')
+  return away
+}
+
 /** Another process of the MDS, on a host with the right date. */
 async function restartMds(fleet: Fleet): Promise<void> {
   const wallMs = fleet.wallMs()
@@ -234,18 +244,14 @@ describe('operators', () => {
     const fleet = new Fleet(1, { leaderUpMinMs: 0 })
     await fleet.serving(3, 2, 12)
     await fleet.ask(SET_SCHEDULER, { name: 'leaders', on: false })
-    const away = first(fleet)
-    away.host.crash()
-    await fleet.run(1500)
-    away.start()
-    await fleet.untilAll('ok')
+    const back = await comeBack(fleet)
     for (const chunkserver of fleet.chunkservers) chunkserver.refusesLead = true
     const { operators: asked } = await fleet.ask(START_LEADER_BALANCE, {})
     expect(asked).toBeGreaterThan(0)
     await fleet.run(500)
     const lead = must((await operators(fleet, 'active'))[0], 'an operator')
     expect(lead).toMatchObject({ kind: 'lead', why: 'asked', state: 'ordered' })
-    const held = must(away.disk.replicas.get(lead.copyset), 'a replica')
+    const held = must(back.disk.replicas.get(lead.copyset), 'a replica')
     held.damage = 'CORRUPT: bytes failed their checksum'
     await fleet.until('its end', () =>
       fleet
@@ -284,13 +290,9 @@ describe('leaders', () => {
   it('are evened out at once when somebody asks', async () => {
     const fleet = new Fleet(1, { leaderUpMinMs: HOUR_MS })
     await fleet.serving(3, 2, 12)
-    const away = first(fleet)
-    away.host.crash()
-    await fleet.run(1500)
-    away.start()
-    await fleet.untilAll('ok')
+    const back = await comeBack(fleet)
     await fleet.run(500)
-    expect(await leadersOf(away, fleet)).toBe(0)
+    expect(await leadersOf(back, fleet)).toBe(0)
     const { operators: asked } = await fleet.ask(START_LEADER_BALANCE, {})
     expect(asked).toBeGreaterThan(0)
     await fleet.run(2000)
@@ -305,13 +307,9 @@ describe('leaders', () => {
   it('are evened out slowly by themselves, by those that have been up long enough', async () => {
     const fleet = new Fleet(1, { leaderUpMinMs: 4000, balanceIntervalMs: 200 })
     await fleet.serving(3, 2, 12)
-    const away = first(fleet)
-    away.host.crash()
-    await fleet.run(1500)
-    away.start()
-    await fleet.untilAll('ok')
+    const back = await comeBack(fleet)
     await fleet.run(1000)
-    expect(await leadersOf(away, fleet)).toBe(0)
+    expect(await leadersOf(back, fleet)).toBe(0)
     await fleet.run(6000)
     const counts = await leaderCounts(fleet)
     expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)

@@ -2,7 +2,7 @@
 // copyset's leader, and ends once, with the record of its end in the same commit. One operator a
 // copyset; a more urgent one takes the place of one that has not begun. Another MDS goes on with
 // what it finds: nothing that matters is in memory only.
-// What to begin is decided elsewhere (placement/, scheduler.ts).
+// What to begin is decided elsewhere (placement/, scheduler.ts), and what to give up too (endings.ts).
 
 import type { Env } from '../../env/env.ts'
 import { META_CHANGES_MAX } from '../../env/metastore.ts'
@@ -14,7 +14,6 @@ import type {
 } from '../../format/records/topology.ts'
 import type { Observer } from '../../observe/observe.ts'
 import type { PlannedOperator, Priority } from '../../placement/operator.ts'
-import { isGone } from '../../placement/view.ts'
 import type { MdsBugs } from '../bugs.ts'
 import type { ClusterViews } from '../cluster-view.ts'
 import type { MdsConfig } from '../config.ts'
@@ -22,6 +21,7 @@ import type { Reports } from '../reports.ts'
 import { chunkserverOf, type Draft, issueReplica, type Topology } from '../topology/topology.ts'
 import type { Courier } from './courier.ts'
 import { Deadlines } from './deadlines.ts'
+import { cancelled, type Ending, Endings, type EndReason } from './endings.ts'
 import type { Orders } from './orders.ts'
 import type { Progress } from './progress.ts'
 import { Setbacks } from './setbacks.ts'
@@ -39,24 +39,6 @@ export interface OperatorsOptions {
   readonly bugs?: MdsBugs
 }
 
-/** How an operator ends that did not reach its end. */
-export interface Ending {
-  readonly state: 'failed' | 'cancelled'
-  readonly reason: EndReason
-}
-
-export type EndReason =
-  | 'timeout'
-  | 'target-gone'
-  | 'target-unfit'
-  | 'source-back'
-  | 'source-left'
-  | 'not-wanted'
-  | 'replaced'
-  | 'guard'
-  | 'maintenance'
-  | 'asked'
-
 const RANKS: Readonly<Record<Priority, number>> = { low: 0, normal: 1, high: 2 }
 /** Operators begun in one commit: each changes two records of its own and ends at most one. */
 const BEGIN_MAX = Math.min(256, Math.floor(META_CHANGES_MAX / 4))
@@ -64,12 +46,14 @@ const BEGIN_MAX = Math.min(256, Math.floor(META_CHANGES_MAX / 4))
 export class Operators {
   readonly #options: OperatorsOptions
   readonly #deadlines: Deadlines
+  readonly #endings: Endings
   readonly #setbacks: Setbacks
 
   constructor(options: OperatorsOptions) {
     this.#options = options
-    const { env, topology, reports, config } = options
+    const { env, topology, reports, views, config } = options
     this.#deadlines = new Deadlines(env.clock, topology, reports)
+    this.#endings = new Endings({ topology, reports, views, deadlines: this.#deadlines })
     this.#setbacks = new Setbacks(env.clock, topology, config.operatorRetryMs)
   }
 
@@ -95,16 +79,8 @@ export class Operators {
     return this.#setbacks.avoidedBy(copyset)
   }
 
-  /** Its leader works on it, or the new replica is a member in some way. Unknown counts as yes. */
-  hasBegun({ copyset: id, to, kind }: OperatorRecord): boolean {
-    const { topology, reports } = this.#options
-    const copyset = topology.copysets.get(id)
-    const leader = copyset === undefined ? null : reports.leaderOf(copyset)
-    if (leader === null) return true
-    if (kind === 'lead') return false
-    const { changing, voters, learners } = leader.report
-    if (changing !== undefined) return true
-    return to !== undefined && (voters.includes(to) || learners.includes(to))
+  hasBegun(operator: OperatorRecord): boolean {
+    return this.#endings.hasBegun(operator)
   }
 
   // --- beginning
@@ -171,7 +147,7 @@ export class Operators {
       ...(from === undefined ? {} : { from }),
       ...(to === undefined ? {} : { to }),
     })
-    if (!this.#isStillWanted({ ...common, ...ends() }, copyset)) return null
+    if (!this.#endings.isStillWanted({ ...common, ...ends() }, copyset)) return null
     if (!this.#makesRoom(draft, planned)) return null
     if (kind === 'move' || kind === 'add') {
       const made = issueReplica(copyset, planned.to)
@@ -192,7 +168,7 @@ export class Operators {
   #makesRoom(draft: Draft, { copyset, priority }: PlannedOperator): boolean {
     const before = this.#options.topology.operators.get(copyset)
     if (before === undefined) return true
-    if (RANKS[before.priority] >= RANKS[priority] || this.hasBegun(before)) return false
+    if (RANKS[before.priority] >= RANKS[priority] || this.#endings.hasBegun(before)) return false
     this.#draftEnd(draft, before, { state: 'cancelled', reason: 'replaced' })
     return true
   }
@@ -226,7 +202,7 @@ export class Operators {
     const { topology } = this.#options
     const endings = new Map<OperatorRecord, Ending>()
     for (const operator of topology.operators.values()) {
-      const ending = this.#endingOf(operator, halt)
+      const ending = this.#endings.of(operator, halt)
       if (ending !== null) endings.set(operator, ending)
     }
     if (endings.size > 0) await this.#endAll(endings)
@@ -244,69 +220,6 @@ export class Operators {
       }
       return draft.write(() => {})
     })
-  }
-
-  #endingOf(operator: OperatorRecord, halt: 'guard' | 'maintenance' | null): Ending | null {
-    const { topology, views } = this.#options
-    if (this.#deadlines.isOver(operator)) return failed('timeout')
-    const { from, to, kind } = operator
-    const copyset = topology.copysets.get(operator.copyset)
-    const isMember = (replica: number | undefined): boolean =>
-      replica === undefined || copyset?.voters.includes(replica) === true
-    if (copyset === undefined || !isMember(from)) return cancelled('source-left')
-    if (kind === 'lead' && !isMember(to)) return cancelled('not-wanted')
-    const target = to === undefined ? null : views.chunkserver(chunkserverOf(to))
-    if (target === undefined || (target !== null && isGone(target))) return failed('target-gone')
-    if (this.hasBegun(operator)) return null
-    if (kind === 'lead' && this.#isDamaged(copyset, to)) return cancelled('target-unfit')
-    if (halt !== null) return cancelled(halt)
-    if (operator.priority !== 'high' && this.#isHurt(copyset)) return cancelled('replaced')
-    // A damaged replica is made anew where it is, whatever becomes of its chunkserver.
-    if (operator.why === 'damaged') return null
-    const isUnfit = target?.isDraining === true || target?.isSlow === true
-    if (isUnfit) return cancelled('target-unfit')
-    return this.#isStillWanted(operator, copyset) ? null : cancelled(notWanted(operator))
-  }
-
-  /** It can't lead before it is made anew, which the operator would stand in the way of. */
-  #isDamaged({ id }: CopysetRecord, replica: number | undefined): boolean {
-    return replica !== undefined && this.#options.reports.isDamaged(id, replica)
-  }
-
-  /** It must be mended before anything else. */
-  #isHurt(copyset: CopysetRecord): boolean {
-    const { views } = this.#options
-    return copyset.voters.some((voter) => {
-      const chunkserver = views.chunkserver(chunkserverOf(voter))
-      const isThere = chunkserver !== undefined && !isGone(chunkserver)
-      return !isThere || this.#isDamaged(copyset, voter)
-    })
-  }
-
-  /** The reason for an operator that has not begun still stands. */
-  #isStillWanted({ from, to, why, kind }: OperatorRecord, copyset: CopysetRecord): boolean {
-    const { views, reports, topology } = this.#options
-    if (kind === 'lead') {
-      const leader = reports.leaderOf(copyset)?.report.replica
-      if (leader !== from && leader !== to) return false
-    }
-    const source = from === undefined ? undefined : views.chunkserver(chunkserverOf(from))
-    const replicas = topology.pools.get(copyset.pool)?.replicas
-    switch (why) {
-      case 'offline':
-      case 'disk-lost':
-        return source === undefined || source.presence !== 'online' || source.isLost
-      case 'drain':
-        return source?.isDraining === true
-      case 'slow':
-        return source?.isSlow === true || source?.isDraining === true
-      case 'too-few':
-        return replicas !== undefined && copyset.voters.length < replicas
-      case 'too-many':
-        return replicas !== undefined && copyset.voters.length > replicas
-      default:
-        return true
-    }
   }
 
   // --- ending
@@ -396,16 +309,4 @@ function fieldsOf({
     from: from === undefined ? 0 : chunkserverOf(from),
     to: to === undefined ? 0 : chunkserverOf(to),
   }
-}
-
-function failed(reason: EndReason): Ending {
-  return { state: 'failed', reason }
-}
-
-function cancelled(reason: EndReason): Ending {
-  return { state: 'cancelled', reason }
-}
-
-function notWanted({ why }: OperatorRecord): EndReason {
-  return why === 'offline' || why === 'disk-lost' ? 'source-back' : 'not-wanted'
 }

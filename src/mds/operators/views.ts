@@ -10,7 +10,8 @@ import type { EndedOperatorRecord, OperatorRecord } from '../../format/records/t
 import type { OperatorReason } from '../../placement/operator.ts'
 import type { Reports } from '../reports.ts'
 import { chunkserverOf, type Topology } from '../topology/topology.ts'
-import type { EndReason, Operators } from './operators.ts'
+import type { EndReason } from './endings.ts'
+import type { Operators } from './operators.ts'
 import type { Progress } from './progress.ts'
 
 /** Operators in one answer, of some 300 bytes each. */

@@ -6,6 +6,7 @@ import type { Env } from '../../env/env.ts'
 import type { MetaStore } from '../../env/metastore.ts'
 import { SILENT } from '../../observe/observe.ts'
 import { SimEtcd } from '../../sim/etcd.ts'
+import { SimEtcdClient } from '../../sim/etcd-client.ts'
 import { SimHost } from '../../sim/host.ts'
 import { LeaderChecker } from '../../sim/leaders.ts'
 import { SimNetwork } from '../../sim/network.ts'
@@ -72,7 +73,7 @@ export class Electorate {
 
   async #live(env: Env, member: Member): Promise<void> {
     const { host } = member
-    const store = this.etcd.client(host)
+    const store = new SimEtcdClient(this.etcd, host)
     const election = new Election({
       clock: env.clock,
       random: env.random,

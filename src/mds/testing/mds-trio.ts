@@ -15,6 +15,7 @@ import { RpcClient } from '../../rpc/client.ts'
 import { rpcConfig } from '../../rpc/config.ts'
 import { askControl } from '../../rpc/control.ts'
 import { SimEtcd } from '../../sim/etcd.ts'
+import { SimEtcdClient } from '../../sim/etcd-client.ts'
 import { SimHost } from '../../sim/host.ts'
 import { SimNetwork } from '../../sim/network.ts'
 import { World } from '../../sim/world.ts'
@@ -69,7 +70,7 @@ export class MdsTrio {
       },
     }
     try {
-      const server = await MdsServer.start(env, observer, this.etcd.client(host), {
+      const server = await MdsServer.start(env, observer, new SimEtcdClient(this.etcd, host), {
         address: `${host.name}:7400`,
         version: 'test',
         candidate: { name: host.name },

@@ -4,15 +4,10 @@
 
 import { must } from '../../base/assert.ts'
 import { bytesEqual } from '../../base/bytes.ts'
-import { crc32cPure } from '../../base/crc32c.ts'
-import { Prng } from '../../base/prng.ts'
 import { KIB } from '../../base/units.ts'
-import type { Disk } from '../../env/disk.ts'
-import type { Env } from '../../env/env.ts'
 import { SILENT } from '../../observe/observe.ts'
 import type { Configuration, Entry, HardState, ReplicaId, SnapshotMark } from '../../raft/types.ts'
-import { SimDisk } from '../../sim/disk.ts'
-import { InstantClock } from '../../sim/disk-clock.ts'
+import { type Rig } from '../../sim/disk-rig.ts'
 import { type RaftLogBug, type RaftLogSettings, raftLogConfig } from '../config.ts'
 import type { GroupWrite } from '../group-write.ts'
 import { RaftLog } from '../raftlog.ts'
@@ -28,31 +23,6 @@ export const SMALL: Partial<RaftLogSettings> = {
   readBackBytes: 64 * KIB,
   segmentsPinned: 3,
   segmentsSpare: 1,
-}
-
-export interface Rig {
-  readonly env: Env
-  readonly disk: SimDisk
-  readonly clock: InstantClock
-}
-
-export function rigOf(disk: SimDisk, clock: InstantClock, seed = 1): Rig {
-  return { disk, clock, env: envOver(disk, clock, seed) }
-}
-
-export function makeRig(seed = 1): Rig {
-  const clock = new InstantClock()
-  return rigOf(new SimDisk(clock, new Prng(seed)), clock, seed)
-}
-
-export function envOver(disk: Disk, clock: InstantClock, seed = 1): Env {
-  const network = {
-    listen: () => Promise.reject(new Error('no network here')),
-    connect: () => {
-      throw new Error('no network here')
-    },
-  }
-  return { clock, disk, network, random: new Prng(seed), crc32c: crc32cPure }
 }
 
 export function openLog(

@@ -1,57 +1,24 @@
-// Owns what goes wrong in a run: a plan drawn from the seed and the nemesis that carries it out over
-// virtual time. Swarm testing (Groce et al., 2012): each seed has a random subset of the fault kinds,
-// each with an intensity of its own, because a run with everything at once hides what a few kinds find.
-// Invariants: heal() ends every fault; faults that destroy acknowledged data strike only the plan's
-// victims, a minority of any group, because no system survives more.
+// Owns the nemesis, which carries out the plan of a run over virtual time: strikes hosts, their clocks, disks
+// and wires, and has needless work done. Invariants: heal() ends every fault; faults that destroy
+// acknowledged data strike only the plan's victims.
 
 import { must } from '../base/assert.ts'
 import type { Prng } from '../base/prng.ts'
 import { noFaults } from './disk.ts'
+import {
+  type DestructiveKind,
+  type FaultKind,
+  type FaultPlan,
+  isDestructive,
+  isWeather,
+  type PlannedFault,
+  type StrikeKind,
+  type WeatherKind,
+} from './fault-plan.ts'
 import type { SimHost } from './host.ts'
 import type { LinkConditions } from './links.ts'
 import type { SimNetwork } from './network.ts'
 import type { World } from './world.ts'
-
-export type FaultKind =
-  | 'crash'
-  | 'pause'
-  | 'power-loss'
-  | 'power-loss-of-all'
-  | 'cut'
-  | 'one-way-cut'
-  | 'isolation'
-  | 'packet-loss'
-  | 'lost-writes'
-  | 'doubled-writes'
-  | 'reordered-writes'
-  | 'delays'
-  | 'resets'
-  | 'refusals'
-  | 'slow-link'
-  | 'clock-jump'
-  | 'clock-drift'
-  | 'slow-disk'
-  | 'disk-stall'
-  | 'disk-full'
-  | 'disk-error'
-  | 'bit-flip'
-  | 'misdirected-write'
-  | 'wiped-disk'
-  | 'membership-change'
-  | 'leader-transfer'
-  | 'needless-snapshot'
-
-export interface PlannedFault {
-  readonly kind: FaultKind
-  /** The mean time between two of them. */
-  readonly gapUs: number
-}
-
-export interface FaultPlan {
-  readonly faults: readonly PlannedFault[]
-  /** Hosts whose disks may lose what they had acknowledged. */
-  readonly victims: ReadonlySet<string>
-}
 
 /** What the nemesis asks of the system itself. */
 export interface SystemActions {
@@ -71,47 +38,6 @@ export interface NemesisOptions {
 }
 
 const SECOND_US = 1_000_000
-const GAP_US = { min: SECOND_US / 2, max: 8 * SECOND_US }
-
-const STORM_GAP_US_MAX = 3 * SECOND_US
-
-/** The share of fault kinds that a seed has. */
-const SHARE = 0.35
-
-/** Destroy what a disk had promised to keep. */
-const DESTRUCTIVE: ReadonlySet<FaultKind> = new Set([
-  'disk-error',
-  'bit-flip',
-  'misdirected-write',
-  'wiped-disk',
-])
-
-export function makePlan(
-  random: Prng,
-  kinds: readonly FaultKind[],
-  hosts: readonly string[],
-  victimCountMax: number,
-  storm: boolean,
-): FaultPlan {
-  const faults: PlannedFault[] = []
-  for (const kind of kinds) {
-    const chosen = storm || random.chance(SHARE)
-    const gapUs = random.between(GAP_US.min, storm ? STORM_GAP_US_MAX : GAP_US.max)
-    if (chosen) faults.push({ kind, gapUs })
-  }
-  const victims = new Set<string>()
-  while (victims.size < victimCountMax) victims.add(random.pick(hosts))
-  return { faults, victims }
-}
-
-export function describePlan(plan: FaultPlan): string {
-  const faults = plan.faults.map(
-    ({ kind, gapUs }) => `${kind} every ${(gapUs / SECOND_US).toFixed(1)} s`,
-  )
-  const names = faults.length === 0 ? 'no faults' : faults.join(', ')
-  return `${names}; victims: ${[...plan.victims].join(' ')}`
-}
-
 export class Nemesis {
   readonly #world: World
   readonly #network: SimNetwork
@@ -167,9 +93,9 @@ export class Nemesis {
   }
 
   #strike(kind: FaultKind): void {
-    if (DESTRUCTIVE.has(kind)) this.#strikeDisk(kind)
-    else if (kind in WEATHER) this.#weather(WEATHER[kind as keyof typeof WEATHER])
-    else STRIKES[kind as keyof typeof STRIKES](this)
+    if (isDestructive(kind)) this.#strikeDisk(kind)
+    else if (isWeather(kind)) this.#weather(WEATHER[kind])
+    else STRIKES[kind](this)
   }
 
   // --- processes and machines
@@ -303,7 +229,7 @@ export class Nemesis {
     })
   }
 
-  #strikeDisk(kind: FaultKind): void {
+  #strikeDisk(kind: DestructiveKind): void {
     const victims = this.#hosts.filter((host) => this.#plan.victims.has(host.name))
     if (victims.length === 0) return
     const host = this.#random.pick(victims)
@@ -372,15 +298,7 @@ export class Nemesis {
   }
 }
 
-type WeatherKind =
-  | 'packet-loss'
-  | 'lost-writes'
-  | 'doubled-writes'
-  | 'reordered-writes'
-  | 'delays'
-  | 'resets'
-  | 'refusals'
-
+/** What befalls all links for a while. */
 const WEATHER: Readonly<Record<WeatherKind, (random: Prng) => Partial<LinkConditions>>> = {
   'packet-loss': (random) => ({ stallChance: 1 / random.between(10, 1000) }),
   'lost-writes': (random) => ({ loseWriteChance: 1 / random.between(5, 500) }),
@@ -393,11 +311,6 @@ const WEATHER: Readonly<Record<WeatherKind, (random: Prng) => Partial<LinkCondit
   resets: (random) => ({ resetChance: 1 / random.between(20, 2000) }),
   refusals: (random) => ({ refuseChance: 1 / random.between(2, 10) }),
 }
-
-type StrikeKind = Exclude<
-  FaultKind,
-  WeatherKind | 'disk-error' | 'bit-flip' | 'misdirected-write' | 'wiped-disk'
->
 
 const STRIKES: Readonly<Record<StrikeKind, (nemesis: Nemesis) => void>> = {
   crash: (nemesis) => nemesis.crash(),
@@ -417,13 +330,3 @@ const STRIKES: Readonly<Record<StrikeKind, (nemesis: Nemesis) => void>> = {
   'leader-transfer': (nemesis) => nemesis.transferLeader(),
   'needless-snapshot': (nemesis) => nemesis.sendSnapshot(),
 }
-
-/** All kinds, in the order in which plans draw them: a new one goes to the end, or every seed changes. */
-export const FAULT_KINDS: readonly FaultKind[] = [
-  ...(Object.keys(STRIKES) as StrikeKind[]),
-  ...(Object.keys(WEATHER) as WeatherKind[]),
-  'disk-error',
-  'bit-flip',
-  'misdirected-write',
-  'wiped-disk',
-]
