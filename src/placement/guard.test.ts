@@ -8,7 +8,7 @@ const LIMITS = { zoneGuardServersMin: 2, awayPercentMax: 20 }
 const UNSTABLE = { presence: 'unstable' } as const
 
 function reasons(view: ClusterView, facts: Partial<GuardFacts> = {}): readonly string[] {
-  return guard(view, { ...QUIET, ...facts }, LIMITS).reasons
+  return guard(view.chunkservers, { ...QUIET, ...facts }, LIMITS).reasons
 }
 
 describe('the guard', () => {
@@ -23,7 +23,7 @@ describe('the guard', () => {
   it('holds everything when more than the share is silent, whether or not for long', () => {
     expect(reasons(changed(view, [1, 2, 3], OFFLINE))).toEqual(['many-away'])
     const mixed = changed(changed(view, [1, 2, 3], UNSTABLE), [4, 5], OFFLINE)
-    expect(guard(mixed, QUIET, LIMITS)).toEqual({
+    expect(guard(mixed.chunkservers, QUIET, LIMITS)).toEqual({
       reasons: ['many-away'],
       zonesAway: [],
       away: 5,
@@ -36,29 +36,33 @@ describe('the guard', () => {
     const lost = changed(view, [1, 2, 3, 4], { isLost: true })
     expect(reasons(lost)).toEqual([])
     const drained = changed(changed(view, [1, 2, 3], OFFLINE), [1, 2, 3], { isDraining: true })
-    expect(guard(drained, QUIET, LIMITS)).toMatchObject({ reasons: [], away: 0, expected: 9 })
+    expect(guard(drained.chunkservers, QUIET, LIMITS)).toMatchObject({
+      reasons: [],
+      away: 0,
+      expected: 9,
+    })
   })
 
   it('does not wait for a zone whose chunkservers are all emptied or heard', () => {
     const zone = [1, 5, 9]
     const DRAINED = { ...OFFLINE, isDraining: true }
-    expect(guard(changed(view, zone, DRAINED), QUIET, LIMITS)).toMatchObject({
+    expect(guard(changed(view, zone, DRAINED).chunkservers, QUIET, LIMITS)).toMatchObject({
       reasons: [],
       zonesAway: [],
     })
     // Two of it are waited for, on two servers.
     const some = changed(changed(view, zone, OFFLINE), [1], DRAINED)
-    expect(guard(some, QUIET, LIMITS).zonesAway).toEqual(['default/z0'])
+    expect(guard(some.chunkservers, QUIET, LIMITS).zonesAway).toEqual(['default/z0'])
     // One that is heard while it is emptied proves that the zone is there.
     const heard = changed(changed(view, zone, OFFLINE), [1], {
       presence: 'online',
       isDraining: true,
     })
-    expect(guard(heard, QUIET, LIMITS).zonesAway).toEqual([])
+    expect(guard(heard.chunkservers, QUIET, LIMITS).zonesAway).toEqual([])
   })
 
   it('holds everything while a zone is away, for maintenance, and while the MDS is young', () => {
-    const away = guard(changed(view, [1, 5, 9], OFFLINE), QUIET, LIMITS)
+    const away = guard(changed(view, [1, 5, 9], OFFLINE).chunkservers, QUIET, LIMITS)
     expect(away.reasons).toEqual(['zone-away', 'many-away'])
     expect(away.zonesAway).toEqual(['default/z0'])
     expect(reasons(view, { isMaintained: true })).toEqual(['maintenance'])

@@ -2,7 +2,7 @@
 // planners. What is away in great number comes back together (a switch, a power feed, a mistake),
 // and copying it meanwhile would burden what is left for nothing.
 
-import type { ClusterView } from './view.ts'
+import type { ChunkserverView } from './view.ts'
 
 export type GuardReason =
   /** People work on the cluster, and said so. */
@@ -39,15 +39,19 @@ export interface Guard {
 const AWAY_MIN = 2
 const PERCENT = 100
 
-export function guard(view: ClusterView, facts: GuardFacts, limits: GuardLimits): Guard {
+export function guard(
+  chunkservers: readonly ChunkserverView[],
+  facts: GuardFacts,
+  limits: GuardLimits,
+): Guard {
   let away = 0
   let expected = 0
-  for (const { isLost, isDraining, presence } of view.chunkservers) {
+  for (const { isLost, isDraining, presence } of chunkservers) {
     if (isLost || isDraining) continue
     expected++
     if (presence !== 'online') away++
   }
-  const zones = zonesAway(view, limits.zoneGuardServersMin)
+  const zones = zonesAway(chunkservers, limits.zoneGuardServersMin)
   const isMany = away >= AWAY_MIN && away * PERCENT > expected * limits.awayPercentMax
   const reasons: GuardReason[] = []
   if (facts.isMaintained) reasons.push('maintenance')
@@ -61,9 +65,9 @@ export function guard(view: ClusterView, facts: GuardFacts, limits: GuardLimits)
  * Zones in which every chunkserver is silent. A lost disk is no silence, and one that is emptied is not
  * waited for; while it is heard it tells that the zone is there.
  */
-export function zonesAway(view: ClusterView, serversMin: number): string[] {
+function zonesAway(chunkservers: readonly ChunkserverView[], serversMin: number): string[] {
   const zones = new Map<string, { isAway: boolean; servers: Set<string> }>()
-  for (const chunkserver of view.chunkservers) {
+  for (const chunkserver of chunkservers) {
     const isSilent = chunkserver.presence !== 'online'
     if (chunkserver.isLost || (isSilent && chunkserver.isDraining)) continue
     const name = `${chunkserver.pool}/${chunkserver.zone}`

@@ -93,6 +93,22 @@ describe('recovery', () => {
     expect(fleet.wrongs()).toEqual([])
   })
 
+  it('begins to build one after the other, and in time', async () => {
+    const fleet = new Fleet(1, { scheduleIntervalMs: 1000, movesPerChunkserverMax: 8 })
+    await fleet.serving(4, 2, 12)
+    const begun = (): number => fleet.eventsOf('mds_operator_begun').length
+    const gone = first(fleet)
+    const held = (await fleet.copysets()).filter(({ members }) =>
+      members.some(({ chunkserver }) => chunkserver === gone.id),
+    ).length
+    expect(held).toBeGreaterThan(2)
+    gone.host.crash()
+    await fleet.until('the first', () => begun() > 0)
+    expect(begun()).toBe(1)
+    await fleet.run(1000)
+    expect(begun()).toBe(held)
+  })
+
   it('is not held up by a zone that is away and holds nothing', async () => {
     const fleet = new Fleet(1, { balanceIntervalMs: 600_000 })
     await fleet.serving(4, 2)

@@ -12,16 +12,17 @@ import type {
 } from '../../format/records/topology.ts'
 import { planBalance } from '../../placement/balance.ts'
 import { planDrain } from '../../placement/drain.ts'
-import { type Guard, guard } from '../../placement/guard.ts'
+import type { Guard } from '../../placement/guard.ts'
 import { planLeaders, planLeadersAtOnce } from '../../placement/leaders.ts'
 import type { Obstacle, OperatorReason, Plan, PlannedOperator } from '../../placement/operator.ts'
 import { Pass } from '../../placement/pass.ts'
 import { planRecovery } from '../../placement/recover.ts'
 import { planRelief } from '../../placement/relieve.ts'
 import { planReplicas } from '../../placement/replicas.ts'
-import type { ChunkserverView, ClusterView, Presence } from '../../placement/view.ts'
+import type { ClusterView, Presence } from '../../placement/view.ts'
 import type { MdsConfig } from '../config.ts'
 import { chunkserverOf } from '../topology/topology.ts'
+import { Guarding } from './guarding.ts'
 import type { Maintenance } from './maintenance.ts'
 import type { Operators, OperatorsOptions } from './operators.ts'
 import type { Scrubs } from './scrubs.ts'
@@ -84,27 +85,32 @@ const PLANNERS: readonly Planner[] = [
 ]
 const NAMES: readonly SchedulerName[] = [...PLANNERS.map(({ name }) => name), 'scrub']
 
-const NO_GUARD: Guard = { reasons: [], zonesAway: [], away: 0, expected: 0 }
+/** Between two that begin, at most. */
+const GAP_MAX_MS = 500
 
 export class Scheduler {
   readonly #options: SchedulerOptions
+  readonly #guarding: Guarding
   readonly #presences = new Map<number, Presence>()
   /** When each planner was last asked: by the monotonic clock, and for people. */
   readonly #lastMs = new Map<SchedulerName, { atMs: number; wallMs: number }>()
   readonly #waiting = new Map<SchedulerName, ReadonlyMap<Obstacle, number>>()
   #scrubsDue = 0
-  #guard: Guard = NO_GUARD
   #timer: Timer | null = null
+  /** Of the pass that is under way, or was the last: how long it has waited on purpose. */
+  #waitedMs = 0
+  #goOn: (() => void) | null = null
   #pass: Promise<void> = Promise.resolve()
   #closed = false
 
   constructor(options: SchedulerOptions) {
     this.#options = options
+    this.#guarding = new Guarding(options)
   }
 
-  /** What forbids everything to move, as of the last pass. */
+  /** What forbids everything to move, as of the last look. */
   get guard(): Guard {
-    return this.#guard
+    return this.#guarding.guard
   }
 
   /** How many copysets wait to be mended, by what stands against it. */
@@ -121,7 +127,7 @@ export class Scheduler {
 
   start(): void {
     const { env, config } = this.#options
-    this.#timer = env.clock.after(config.scheduleIntervalMs, () => {
+    this.#timer = env.clock.after(config.scheduleIntervalMs - this.#waitedMs, () => {
       this.#pass = this.#run().finally(() => {
         if (!this.#closed) this.start()
       })
@@ -131,20 +137,22 @@ export class Scheduler {
   async close(): Promise<void> {
     this.#closed = true
     this.#timer?.cancel()
+    this.#goOn?.()
     await this.#pass
   }
 
   /** One pass. A ledger that refuses ends it: the next one sees what is left to do. */
   async #run(): Promise<void> {
     const { operators, maintenance, topology } = this.#options
+    this.#waitedMs = 0
     try {
       this.#notePresence()
       await maintenance.tick()
       const view = this.#look()
       // What follow() changes is not as the view has it, and is planned for by the next pass.
       const seen: ReadonlyMap<number, CopysetRecord> = new Map(topology.copysets)
-      await operators.follow(this.#halt())
-      if (this.#mayMove()) {
+      await operators.follow(this.#guarding.halt())
+      if (this.#guarding.mayMove()) {
         await this.#plan(view, seen)
         await this.#scrub()
       }
@@ -171,20 +179,10 @@ export class Scheduler {
 
   // --- what may move
 
-  /** What there is, and whether anything may move at all. */
+  /** What there is; whether anything may move at all is known then. */
   #look(): ClusterView {
-    const { config, maintenance, observer, reports } = this.#options
     const view = this.#view()
-    const facts = { isMaintained: maintenance.current !== null, isYoung: this.#isYoung() }
-    const before = this.#guard
-    this.#guard = guard({ ...view, chunkservers: this.#missed(view) }, facts, config)
-    const { away, expected, reasons } = this.#guard
-    if (reasons.join(' ') === before.reasons.join(' ')) return view
-    observer.emit(guardEvent(this.#guard), { reasons: reasons.join(' '), away, expected })
-    if (!isMass(before) || isMass(this.#guard)) return view
-    // They come back one after the other: the last ones have their whole time to do so.
-    reports.pardon()
-    return this.#view()
+    return this.#guarding.look(view.chunkservers) === 'pardoned' ? this.#view() : view
   }
 
   #view(): ClusterView {
@@ -197,39 +195,6 @@ export class Scheduler {
     const seconds = (env.clock.monotonicMs() - beforeMs) / 1000
     observer.histogram('mds_view_seconds').record(seconds)
     return view
-  }
-
-  /** By the last look, and by what people have said since. */
-  #mayMove(): boolean {
-    const { maintenance, bugs } = this.#options
-    if (bugs?.has('guard-ignored') === true) return true
-    return this.#guard.reasons.length === 0 && maintenance.current === null
-  }
-
-  /** Those that are silent and hold nothing, as it was rebuilt elsewhere, are missed by nobody. */
-  #missed({ chunkservers }: ClusterView): readonly ChunkserverView[] {
-    const { topology } = this.#options
-    return chunkservers.filter(
-      ({ id, presence }) => presence === 'online' || topology.copysetsOf(id).size > 0,
-    )
-  }
-
-  /** Only those count that are expected to speak. */
-  #isYoung(): boolean {
-    const { topology, reports } = this.#options
-    const expected: number[] = []
-    for (const { id, retiredMs, replacedBy } of topology.chunkservers.values()) {
-      if (retiredMs === undefined && replacedBy === undefined) expected.push(id)
-    }
-    return reports.isYoung(expected)
-  }
-
-  /** What has not begun is given up, unless it is only that nobody was heard yet. */
-  #halt(): 'maintenance' | 'guard' | null {
-    if (this.#options.bugs?.has('guard-ignored') === true) return null
-    const { reasons } = this.#guard
-    if (reasons.includes('maintenance')) return 'maintenance'
-    return reasons.some((reason) => reason !== 'young') ? 'guard' : null
   }
 
   // --- what moves
@@ -252,7 +217,46 @@ export class Scheduler {
       await new Promise<void>((resume) => env.clock.after(0, resume))
       if (this.#closed) return
     }
-    await operators.beginAll(planned, seen, () => this.#mayMove())
+    const isSoon = ({ kind }: PlannedOperator): boolean => kind === 'lead' || kind === 'remove'
+    await operators.beginAll(planned.filter(isSoon), seen, () => this.#guarding.mayMove())
+    await this.#beginEvenly(
+      planned.filter((one) => !isSoon(one)),
+      seen,
+    )
+  }
+
+  /**
+   * What builds replicas begins one after the other over the time to the next pass: many small ones at
+   * once take all of a machine for a moment, and clients feel that.
+   */
+  async #beginEvenly(
+    planned: readonly PlannedOperator[],
+    seen: ReadonlyMap<number, CopysetRecord>,
+  ): Promise<void> {
+    const { config, operators, views } = this.#options
+    const gapMs = Math.min(GAP_MAX_MS, Math.floor(config.scheduleIntervalMs / planned.length))
+    for (const [i, one] of planned.entries()) {
+      if (i > 0) {
+        await this.#wait(gapMs)
+        if (this.#closed) return
+        // Who was there when it was planned may be away by now.
+        this.#guarding.look(views.chunkservers())
+      }
+      await operators.beginAll([one], seen, () => this.#guarding.mayMove())
+    }
+  }
+
+  async #wait(ms: number): Promise<void> {
+    const { clock } = this.#options.env
+    this.#waitedMs += ms
+    await new Promise<void>((resume) => {
+      const timer = clock.after(ms, resume)
+      this.#goOn = () => {
+        timer.cancel()
+        resume()
+      }
+    })
+    this.#goOn = null
   }
 
   #isDue({ name, intervalMs }: Planner): boolean {
@@ -281,14 +285,14 @@ export class Scheduler {
   async balanceLeaders(): Promise<number> {
     const { topology, operators, observer } = this.#options
     const view = this.#look()
-    const { reasons } = this.#guard
+    const { reasons } = this.guard
     if (reasons.length > 0) {
       const reason = 'nothing may move now: see `lemnis status`'
       throw new LemnisError('CONFLICT', { reason, guard: reasons.join(' ') })
     }
     const seen = new Map(topology.copysets)
     const planned = planLeadersAtOnce(view)
-    const begun = await operators.beginAll(planned, seen, () => this.#mayMove())
+    const begun = await operators.beginAll(planned, seen, () => this.#guarding.mayMove())
     observer.emit('mds_leaders_balanced', { operators: begun })
     return begun
   }
@@ -333,7 +337,7 @@ export class Scheduler {
   }
 
   #waitsOf(name: SchedulerName): string[] {
-    const { reasons } = this.#guard
+    const { reasons } = this.guard
     if (reasons.length > 0) return [`nothing may move: ${reasons.join(', ')}`]
     if (name === 'scrub') {
       return this.#scrubsDue === 0 ? [] : [`their turn or hour: ${this.#scrubsDue} chunkservers`]
@@ -372,22 +376,11 @@ export class Scheduler {
     const { reports } = this.#options
     const presence = reports.presenceOf(id)
     if (replacedBy !== undefined) return presence === 'offline'
-    if (draining?.why !== 'asked' || this.#guard.reasons.includes('maintenance')) return false
+    if (draining?.why !== 'asked' || this.guard.reasons.includes('maintenance')) return false
     const heard = reports.of(id)
     const saysEmpty = heard?.last.complete === true && heard.replicas.size === 0
     return presence === 'offline' || (presence === 'online' && saysEmpty)
   }
-}
-
-/** An MDS that has just begun to lead has to hear everybody: that is no trouble. */
-function guardEvent({ reasons }: Guard): 'mds_guard_changed' | 'mds_guard_lifted' | 'mds_young' {
-  if (reasons.length === 0) return 'mds_guard_lifted'
-  return reasons.every((reason) => reason === 'young') ? 'mds_young' : 'mds_guard_changed'
-}
-
-/** So much is away that it will come back together. */
-function isMass({ reasons }: Guard): boolean {
-  return reasons.includes('zone-away') || reasons.includes('many-away')
 }
 
 const SAYS: Readonly<Record<Obstacle, string>> = {
