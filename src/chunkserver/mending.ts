@@ -8,6 +8,7 @@ import type { CopysetHost } from '../copyset/host.ts'
 import type { Replica } from '../copyset/replica.ts'
 import { type GroupId, type HostId, hostOf } from '../copyset/replica-id.ts'
 import type { Clock, Timer } from '../env/clock.ts'
+import { every } from '../env/every.ts'
 import type { ReplyOf } from '../format/control/call.ts'
 import { MEND_REPLICA } from '../format/control/chunkserver.ts'
 import type { ReplicaId } from '../raft/types.ts'
@@ -32,11 +33,11 @@ export class Mending {
   readonly #options: MendingOptions
   /** When each damaged chunk is asked for again; monotonic milliseconds. */
   #due = new Map<string, number>()
-  #timer: Timer | null = null
+  readonly #timer: Timer
 
   constructor(options: MendingOptions) {
     this.#options = options
-    this.#plan()
+    this.#timer = every(options.clock, options.config.upkeepIntervalMs, () => this.#look())
   }
 
   serve(server: RpcServer): void {
@@ -48,7 +49,7 @@ export class Mending {
   }
 
   close(): void {
-    this.#timer?.cancel()
+    this.#timer.cancel()
   }
 
   /**
@@ -95,14 +96,6 @@ export class Mending {
   }
 
   // --- by itself
-
-  #plan(): void {
-    const { clock, config } = this.#options
-    this.#timer = clock.after(config.upkeepIntervalMs, () => {
-      this.#look()
-      this.#plan()
-    })
-  }
 
   #look(): void {
     const { clock, host, config, repairer } = this.#options

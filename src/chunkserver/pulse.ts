@@ -6,6 +6,7 @@
 import type { CopysetHost } from '../copyset/host.ts'
 import type { Clock, Timer } from '../env/clock.ts'
 import { DISK_BLOCK_BYTES, type DiskFile } from '../env/disk.ts'
+import { every } from '../env/every.ts'
 import type { DiskWindow, RecoveryReport } from '../format/control/parts.ts'
 import type { Observer } from '../observe/observe.ts'
 import type { ChunkserverConfig } from './config.ts'
@@ -48,7 +49,7 @@ export class Pulse {
   #probe: DiskFile | null = null
   #probing: Promise<void> | null = null
   #probeErrors = 0
-  #timer: Timer | null = null
+  readonly #timer: Timer
   #closed = false
 
   constructor(options: PulseOptions) {
@@ -59,7 +60,7 @@ export class Pulse {
     observer.gauge('chunkserver_recovery_limit_bytes', () => this.#rate.bytesPerSecond)
     observer.gauge('chunkserver_recovery_sent_bytes', () => this.#perSecond.sent)
     observer.gauge('chunkserver_recovery_received_bytes', () => this.#perSecond.received)
-    this.#plan()
+    this.#timer = every(options.clock, SECOND_MS, () => this.#beat())
   }
 
   /** Since the last call, oldest first. */
@@ -91,16 +92,9 @@ export class Pulse {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#timer?.cancel()
+    this.#timer.cancel()
     await this.#probing
     await this.#probe?.close()
-  }
-
-  #plan(): void {
-    this.#timer = this.#options.clock.after(SECOND_MS, () => {
-      this.#beat()
-      this.#plan()
-    })
   }
 
   #beat(): void {

@@ -5,6 +5,7 @@
 import type { CopysetHost } from '../copyset/host.ts'
 import type { Replica } from '../copyset/replica.ts'
 import type { Clock, Timer } from '../env/clock.ts'
+import { every } from '../env/every.ts'
 import type { ChunkserverConfig } from './config.ts'
 
 export interface UpkeepOptions {
@@ -18,23 +19,15 @@ export class Upkeep {
   readonly #options: UpkeepOptions
   /** Since when a replica has had something to make durable. */
   readonly #changedMs = new WeakMap<Replica, number>()
-  #timer: Timer | null = null
+  readonly #timer: Timer
 
   constructor(options: UpkeepOptions) {
     this.#options = options
-    this.#plan()
+    this.#timer = every(options.clock, options.config.upkeepIntervalMs, () => this.#look())
   }
 
   close(): void {
-    this.#timer?.cancel()
-  }
-
-  #plan(): void {
-    const { clock, config } = this.#options
-    this.#timer = clock.after(config.upkeepIntervalMs, () => {
-      this.#look()
-      this.#plan()
-    })
+    this.#timer.cancel()
   }
 
   #look(): void {

@@ -5,6 +5,7 @@
 
 import type { Timer } from '../../env/clock.ts'
 import type { Env } from '../../env/env.ts'
+import { every } from '../../env/every.ts'
 import type { PoolFill } from '../../format/control/mds.ts'
 import type { FillLevel } from '../../format/control/parts.ts'
 import type { Observer } from '../../observe/observe.ts'
@@ -44,10 +45,7 @@ export class Capacity {
 
   start(): void {
     const { env, config } = this.#options
-    this.#timer = env.clock.after(config.scheduleIntervalMs, () => {
-      this.#look()
-      this.start()
-    })
+    this.#timer = every(env.clock, config.scheduleIntervalMs, () => this.#look())
   }
 
   close(): void {
