@@ -145,7 +145,7 @@ describe('ChunkMachine', () => {
       fc.uint8Array({ maxLength: 150 }),
       fc
         .record({
-          op: fc.constantFrom('zero', 'fence', 'delete', 'delete-snapshot', 'forget'),
+          op: fc.constantFrom('zero', 'fence', 'delete', 'delete-snapshot', 'forget', 'end-volume'),
           volume: fc.integer({ min: 1, max: 2 }),
           epoch: fc.integer({ min: 1, max: 3 }),
           sn: fc.integer({ min: 0, max: 3 }),

@@ -5,6 +5,7 @@ import { must } from '../base/assert.ts'
 import { BLOCK_BYTES } from '../format/chunk-request.ts'
 import type { Observer } from '../observe/observe.ts'
 import { SILENT } from '../observe/observe.ts'
+import { makeRig, type Rig } from '../sim/disk-rig.ts'
 import type { ChunkStore } from './chunk-store.ts'
 import { blockAt, PAGE_BYTES, pageAt } from './layout.ts'
 import type { ReplicaChunks } from './replica-chunks.ts'
@@ -17,11 +18,9 @@ import {
   expectSame,
   GROUP,
   type LogEntry,
-  makeRig,
   markOf,
   openStore,
   REPLICA,
-  type Rig,
   turns,
   writeOf,
 } from './testing/chunk-rig.ts'

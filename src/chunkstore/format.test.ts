@@ -9,7 +9,7 @@ import { crc32cPure } from '../base/crc32c.ts'
 import { LemnisError } from '../base/errors.ts'
 import { BLOCK_BYTES, CHUNK_BLOCKS } from '../format/chunk-request.ts'
 import { BlockSet } from './block-set.ts'
-import { Chunk, chunkOf, type LayerFile } from './chunk.ts'
+import { Chunk, type LayerFile } from './chunk.ts'
 import { ChunkFile } from './chunk-file.ts'
 import {
   emptyPage,
@@ -26,6 +26,7 @@ import {
   setEntry,
 } from './layout.ts'
 import { decodeManifest, encodeManifest, type FileTable, pruneManifest } from './manifest.ts'
+import { chunkOf } from './row-codec.ts'
 import {
   type BlockRecord,
   candidatesOf,
@@ -216,6 +217,8 @@ interface ManifestFields {
   readonly volumesVersion: number
   readonly mark: string
   readonly volumes: [number, number, number][]
+  /** Volumes that are gone, from and to. */
+  readonly ended?: [number, number][]
   readonly gone: [number, number][]
   readonly chunks: (RowFields & {
     layers: { sn: number; zeros: number[]; files: FileFields[] }[]
@@ -258,13 +261,16 @@ describe('manifests', () => {
   const vectors = vectorsOf<ManifestFields>(VECTORS, 'manifest')
 
   it('are written and read as the vectors say', () => {
-    expect(vectors).toHaveLength(2)
+    expect(vectors).toHaveLength(3)
     for (const { fields, bytes } of vectors) {
       const tables = new Map<ChunkFile, FileTable>()
       const chunks = fields.chunks.map((row) => chunkFrom(row, tables))
       const volumes = new Volumes()
       for (const [volume, epoch, sn] of [...fields.volumes].reverse()) {
         volumes.raise(volume, epoch, sn, fields.volumesVersion)
+      }
+      for (const [first, last] of fields.ended ?? []) {
+        volumes.end(first, last, fields.volumesVersion)
       }
       const extras = {
         mark: bytesOfHex(fields.mark),

@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { Prng } from '../base/prng.ts'
+import { makeRig, type Rig } from '../sim/disk-rig.ts'
 import type { ChunkStore } from './chunk-store.ts'
 import type { ReplicaChunks } from './replica-chunks.ts'
 import {
@@ -11,11 +12,9 @@ import {
   expectSame,
   GROUP,
   type LogEntry,
-  makeRig,
   markOf,
   openStore,
   REPLICA,
-  type Rig,
   randomEntry,
   turns,
 } from './testing/chunk-rig.ts'

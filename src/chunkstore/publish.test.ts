@@ -2,11 +2,11 @@
 // has come again as far as that.
 
 import { describe, expect, it } from 'vitest'
+import { makeRig } from '../sim/disk-rig.ts'
 import {
   applyTo,
   entryOf,
   GROUP,
-  makeRig,
   markOf,
   openStore,
   REPLICA,

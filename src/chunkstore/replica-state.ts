@@ -25,7 +25,7 @@ import {
   ruleOfWrite,
 } from './rules.ts'
 import type { ChunkOutcome, ChunkRefusal } from './types.ts'
-import { Volumes } from './volumes.ts'
+import { GONE, Volumes } from './volumes.ts'
 
 /** The chunks as they were when it was made: a chunk that changed since is in `saved`. */
 export interface Freeze {
@@ -160,7 +160,10 @@ export class ReplicaState {
 
   #fence(index: number, request: ChunkRequest): ChunkRefusal | null {
     const known = this.#volumes.fenceOf(request.volume)
+    if (known === GONE) return isOfTheEnd(request) ? null : 'FENCED'
     if (request.epoch < known.epoch) return 'FENCED'
+    // Every writer has an epoch; what is kept without one means something else (volumes.ts).
+    if (request.op === 'fence' && request.epoch === 0) return 'INVALID_ARGUMENT'
     const sn = request.op === 'fence' ? Math.max(known.sn, request.sn) : known.sn
     if (request.epoch > known.epoch || sn > known.sn) {
       this.#volumes.raise(request.volume, request.epoch, sn, index)
@@ -175,6 +178,7 @@ export class ReplicaState {
       this.#volumes.forget(request.volume, index)
       return null
     }
+    if (op === 'end-volume') return this.#endVolume(index, request)
     if (!isInRange(request) || request.chunk === 0) return 'INVALID_ARGUMENT'
     const chunk = this.#chunks.get(request.chunk) ?? null
     if (index <= (chunk?.version ?? this.#gone.get(request.chunk) ?? 0)) return null
@@ -194,6 +198,13 @@ export class ReplicaState {
       case 'read':
         return 'INVALID_ARGUMENT'
     }
+  }
+
+  #endVolume(index: number, request: ChunkRequest): ChunkRefusal | null {
+    const { volume, chunk: first, sn: last } = request
+    if (first === 0 || first > volume || last < volume) return 'INVALID_ARGUMENT'
+    this.#volumes.end(first, last, index)
+    return null
   }
 
   #write(
@@ -417,6 +428,11 @@ export class ReplicaState {
     }
     this.#isClosed = true
   }
+}
+
+/** What may be done once more to a volume that is gone: it leaves nothing behind. */
+function isOfTheEnd({ op }: ChunkRequest): boolean {
+  return op === 'delete' || op === 'end-volume'
 }
 
 function isInRange({ firstBlock, blockCount }: ChunkRequest): boolean {

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { KIB, MIB } from '../base/units.ts'
 import { BLOCK_BYTES } from '../format/chunk-request.ts'
 import { SILENT } from '../observe/observe.ts'
+import { makeRig } from '../sim/disk-rig.ts'
 import { FILE_BYTES, FILE_OVERHEAD_BYTES } from './layout.ts'
 import {
   applyTo,
@@ -13,7 +14,6 @@ import {
   expectRange,
   expectSame,
   GROUP,
-  makeRig,
   markOf,
   openStore,
   REPLICA,

@@ -10,6 +10,7 @@ import { SILENT } from '../observe/observe.ts'
 import { type SnapshotSink, type SnapshotSource, TRANSFER_END } from '../raft/snapshot.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
+import { makeRig, type Rig, rigOf } from '../sim/disk-rig.ts'
 import type { ChunkStore } from './chunk-store.ts'
 import { blockAt } from './layout.ts'
 import type { ReplicaChunks } from './replica-chunks.ts'
@@ -22,13 +23,10 @@ import {
   expectSameSets,
   GROUP,
   type LogEntry,
-  makeRig,
   markOf,
   openStore,
   REPLICA,
-  type Rig,
   randomEntry,
-  rigOf,
   turns,
   writeOf,
 } from './testing/chunk-rig.ts'

@@ -9,6 +9,7 @@ import { rpcConfig } from '../rpc/config.ts'
 import type { Replica } from './replica.ts'
 import { type HostId, replicaIdOf } from './replica-id.ts'
 import { GROUP, HostRig } from './testing/host-rig.ts'
+import { kvMachines } from './testing/kv-machines.ts'
 import { encodeCreate } from './transfer-codec.ts'
 
 const id = (host: number, incarnation = 1): number => replicaIdOf(host as HostId, incarnation)
@@ -125,6 +126,20 @@ describe('a replica that can not be trusted', () => {
     await rig.until('another leader', () => others.some((n) => rig.replica(n)?.isLeader === true))
     const next = await rig.untilLeader()
     expect(await rig.put(next, 'a', 'kept')).toBe('done')
+  })
+
+  it('says so too when the log failed before the host was there to hear of it', async () => {
+    const rig = new HostRig(1, {}, 1, async (env) => {
+      const { faults } = rig.machine(1).disk
+      // The log is open, and its next segment is being made.
+      faults.writeErrorChance = 1
+      await new Promise<void>((done) => void env.clock.after(1000, done))
+      faults.writeErrorChance = 0
+      return kvMachines(env, 'kv', { bucketCount: 4 })
+    })
+    await rig.start(1)
+    expect(rig.events).toContain('h1 raftlog_poisoned')
+    expect(rig.fenced).toEqual(['h1 DISK_FAILED'])
   })
 
   it('keeps its old checkpoint on a full disk, and makes the next when there is space', async () => {

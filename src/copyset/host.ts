@@ -75,6 +75,8 @@ export class CopysetHost implements ReplicaHost {
   readonly #checkpoints: Checkpoints
   readonly #hibernation: Hibernation
   readonly #removal: Removal
+  readonly #onFenced: ((error: LemnisError) => void) | undefined
+  #isFenced = false
   #ready = new Set<Replica>()
   #turnAsked = false
   #tickTimer: Timer | null = null
@@ -118,10 +120,8 @@ export class CopysetHost implements ReplicaHost {
     this.#hibernation = new Hibernation(config.hibernateAfterMs)
     this.#removal = new Removal(config.electionTimeoutMs)
     this.log.onPinned = (group) => this.#pinned(group as GroupId)
-    this.log.onPoisoned = (error) => {
-      this.#fence(error)
-      options.onFenced?.(error)
-    }
+    this.#onFenced = options.onFenced
+    this.log.onPoisoned = (error) => this.#fence(error)
     observer.gauge('copyset_replicas', () => this.#replicas.size)
     observer.gauge('copyset_leaders', () => {
       return [...this.#replicas.values()].filter((replica) => replica.isLeader).length
@@ -142,6 +142,9 @@ export class CopysetHost implements ReplicaHost {
       return
     }
     await Promise.all(groups.map((group) => this.#loadOne(group)))
+    // It may have failed before this host was there to hear of it.
+    const { failure } = this.log
+    if (failure !== null) this.#fence(failure)
   }
 
   async #loadOne(group: GroupId): Promise<void> {
@@ -331,7 +334,10 @@ export class CopysetHost implements ReplicaHost {
 
   /** The disk failed: what is promised is on it or on the others, and nothing more is promised here. */
   #fence(error: LemnisError): void {
+    if (this.#isFenced) return
+    this.#isFenced = true
     for (const replica of [...this.#replicas.values()]) this.damaged(replica, error)
+    this.#onFenced?.(error)
   }
 
   #tick(): void {

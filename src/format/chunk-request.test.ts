@@ -113,7 +113,7 @@ describe('a chunk request', () => {
     }
     const refused = 'INVALID_ARGUMENT'
     expect(changed((view) => view.setUint8(0, 2))).toBe(refused)
-    for (const op of [0, 10, 255]) expect(changed((view) => view.setUint8(1, op))).toBe(refused)
+    for (const op of [0, 11, 255]) expect(changed((view) => view.setUint8(1, op))).toBe(refused)
     expect(changed((view) => view.setUint16(4, CHUNK_BLOCKS, true))).toBe(refused)
     expect(changed((view) => view.setUint16(6, 2, true))).toBe(refused)
     expect(changed((view) => view.setUint8(1, CHUNK_OPS.zero))).toBe(refused)

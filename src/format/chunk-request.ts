@@ -31,8 +31,10 @@ export const CHUNK_OPS = {
   paste: 7,
   /** Drops the snapshots below `sn`, and lets the next write of `sn` make none. */
   'delete-snapshot': 8,
-  /** Forgets the epoch of a volume that is gone. */
+  /** Forgets the epoch of a volume. Of old logs only: a late write would make a chunk again. */
   forget: 9,
+  /** The volume is gone for good, and so is every one from `chunk` to `sn`. */
+  'end-volume': 10,
 } as const
 
 export type ChunkOp = keyof typeof CHUNK_OPS

@@ -140,6 +140,23 @@ export function purgeVolume(space: Namespace, id: number): Planned<VolumeRecord>
 }
 
 /**
+ * The ids around that of a volume which goes of which there is none any more. Only such as lie below
+ * one that there is: those above may be given out at any moment.
+ */
+export function goneAround(
+  space: Namespace,
+  id: number,
+): { readonly first: number; readonly last: number } {
+  let below = 0
+  let above = Number.POSITIVE_INFINITY
+  for (const other of space.volumes()) {
+    if (other.id < id) below = Math.max(below, other.id)
+    else if (other.id > id) above = Math.min(above, other.id)
+  }
+  return { first: below + 1, last: above === Number.POSITIVE_INFINITY ? id : above - 1 }
+}
+
+/**
  * The deleted volumes whose time is up. By the date, as nothing else lasts over restarts: what a
  * person was told is a day of the calendar too.
  */

@@ -3,14 +3,13 @@
 
 import { must } from '../../base/assert.ts'
 import { crc32cPure } from '../../base/crc32c.ts'
-import { Prng } from '../../base/prng.ts'
+import type { Prng } from '../../base/prng.ts'
 import { KIB, MIB } from '../../base/units.ts'
 import type { Disk } from '../../env/disk.ts'
-import type { Env } from '../../env/env.ts'
 import { BLOCK_BYTES, type ChunkOp, type ChunkRequest } from '../../format/chunk-request.ts'
 import { type Observer, SILENT } from '../../observe/observe.ts'
-import { SimDisk } from '../../sim/disk.ts'
 import { InstantClock } from '../../sim/disk-clock.ts'
+import { type Rig } from '../../sim/disk-rig.ts'
 import { ChunkStore } from '../chunk-store.ts'
 import { type ChunkStoreConfig, chunkStoreConfig } from '../config.ts'
 import type { ReplicaChunks } from '../replica-chunks.ts'
@@ -19,12 +18,6 @@ import { BLOCKS, MISSING, type Twin } from './twin.ts'
 export const DIRECTORY = 'store'
 export const GROUP = 7
 export const REPLICA = 21
-
-export interface Rig {
-  readonly env: Env
-  readonly disk: SimDisk
-  readonly clock: InstantClock
-}
 
 /** Small bounds, so that tests meet them. */
 export const SMALL: Partial<ChunkStoreConfig> = {
@@ -38,25 +31,6 @@ export const SMALL: Partial<ChunkStoreConfig> = {
   dirtyAgeMs: 20,
   dropAfterMs: 200,
   mergeBytesPerSecond: 64 * MIB,
-}
-
-export function envOver(disk: Disk, clock: InstantClock, seed = 1): Env {
-  const network = {
-    listen: () => Promise.reject(new Error('no network here')),
-    connect: () => {
-      throw new Error('no network here')
-    },
-  }
-  return { clock, disk, network, random: new Prng(seed), crc32c: crc32cPure }
-}
-
-export function rigOf(disk: SimDisk, clock: InstantClock): Rig {
-  return { disk, clock, env: envOver(disk, clock) }
-}
-
-export function makeRig(seed = 1): Rig {
-  const clock = new InstantClock()
-  return rigOf(new SimDisk(clock, new Prng(seed)), clock)
 }
 
 export function openStore(
@@ -161,6 +135,13 @@ export function randomEntry(index: number, random: Prng, chunkCount = 4): LogEnt
     sn: Math.max(1, 1 + Math.floor(phase / 3) + random.pick([0, 0, 0, 0, 0, 1, -1, 2])),
     chunk: random.between(1, chunkCount),
   }
+  // Those from 3 on go one after the other; now and then a late writer of one of them comes.
+  const goneBy = 3 + Math.floor(index / 30)
+  if (random.below(40) === 0) {
+    const volume = random.between(3, goneBy)
+    return entryOf(index, 'end-volume', { ...given, volume, chunk: volume, sn: volume })
+  }
+  if (random.below(20) === 0) given.volume = random.between(3, goneBy + 1)
   const firstBlock = random.pick(PLACES)
   const blockCount = Math.min(BLOCKS - firstBlock, random.pick([1, 1, 1, 2, 3, 5]))
   const fate = random.below(100)
@@ -197,8 +178,8 @@ function checkSame(found: unknown, wanted: unknown, what: string): void {
 
 /** Everything that shows of the sets: extents, fences, numbers. */
 export function expectSameSets(replica: ReplicaChunks, twin: Twin, where: string): void {
-  for (const volume of [1, 2, 3]) {
-    const { epoch, sn } = twin.fences.get(volume) ?? { epoch: 0, sn: 0 }
+  for (let volume = 1; volume <= 20; volume++) {
+    const { epoch, sn } = twin.fenceOf(volume)
     const fence = replica.state.volumes.fenceOf(volume)
     checkSame([fence.epoch, fence.sn], [epoch, sn], `${where}: fence of ${volume}`)
   }

@@ -29,12 +29,14 @@ export interface TwinOutcome {
 export class Twin {
   readonly chunks = new Map<number, TwinChunk>()
   readonly fences = new Map<number, { epoch: number; sn: number }>()
+  readonly gone = new Set<number>()
   appliedIndex = 0
 
   clone(): Twin {
     const copy = new Twin()
     copy.appliedIndex = this.appliedIndex
     for (const [volume, fence] of this.fences) copy.fences.set(volume, { ...fence })
+    for (const volume of this.gone) copy.gone.add(volume)
     for (const [id, chunk] of this.chunks) {
       copy.chunks.set(id, {
         ...chunk,
@@ -48,19 +50,25 @@ export class Twin {
   apply(index: number, request: ChunkRequest, fills: readonly number[], source = ''): TwinOutcome {
     this.appliedIndex = index
     const code = this.#judge(request, fills, source)
-    const fence = this.fences.get(request.volume)
+    const fence = this.fenceOf(request.volume)
     const chunk = this.chunks.get(request.chunk)
     const newest = chunk?.generations[0]?.sn ?? 0
     return {
       code,
-      epoch: fence?.epoch ?? 0,
-      sn: Math.max(fence?.sn ?? 0, newest, chunk?.correctedSn ?? 0),
+      epoch: fence.epoch,
+      sn: Math.max(fence.sn, newest, chunk?.correctedSn ?? 0),
     }
+  }
+
+  fenceOf(volume: number): { epoch: number; sn: number } {
+    if (this.gone.has(volume)) return { epoch: Number.MAX_SAFE_INTEGER, sn: 0 }
+    return this.fences.get(volume) ?? { epoch: 0, sn: 0 }
   }
 
   #judge(request: ChunkRequest, fills: readonly number[], source: string): string | null {
     const { op, volume, epoch, sn, chunk: id } = request
-    const fence = this.fences.get(volume) ?? { epoch: 0, sn: 0 }
+    if (this.gone.has(volume) && op !== 'delete' && op !== 'end-volume') return 'FENCED'
+    const fence = this.gone.has(volume) ? { epoch, sn: 0 } : this.fenceOf(volume)
     if (epoch < fence.epoch) return 'FENCED'
     const fencedSn = op === 'fence' ? Math.max(fence.sn, sn) : fence.sn
     if (epoch > fence.epoch || fencedSn > fence.sn) {
@@ -71,6 +79,13 @@ export class Twin {
     if (op === 'fence') return null
     if (op === 'forget') {
       this.fences.delete(volume)
+      return null
+    }
+    if (op === 'end-volume') {
+      for (let ended = id; ended <= sn; ended++) {
+        this.gone.add(ended)
+        this.fences.delete(ended)
+      }
       return null
     }
     const chunk = this.chunks.get(id)

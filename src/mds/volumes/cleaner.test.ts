@@ -30,9 +30,11 @@ async function makeDeleted(rig: VolumeRig): Promise<void> {
 function expectAllEnded(rig: VolumeRig): void {
   const wanted = Array.from({ length: CHUNKS }, (_, i) => `delete ${i + 1} ${(i % 3) + 1} 3`)
   expect(doneIn(rig, 'delete')).toEqual(wanted.sort())
-  expect(doneIn(rig, 'forget')).toEqual(['forget 0 1 3', 'forget 0 2 3', 'forget 0 3 3'])
+  const ended = [1, 2, 3].map((group) => `end-volume 1 ${group} 3`)
+  expect(doneIn(rig, 'end-volume')).toEqual(ended)
   const lastDelete = rig.changed.findLastIndex((line) => line.startsWith('delete'))
-  expect(rig.changed.findIndex((line) => line.startsWith('forget'))).toBeGreaterThan(lastDelete)
+  const firstEnd = rig.changed.findIndex((line) => line.startsWith('end-volume'))
+  expect(firstEnd).toBeGreaterThan(lastDelete)
 }
 
 const isGone = (rig: VolumeRig): boolean =>
@@ -57,7 +59,7 @@ describe('the cleaner', () => {
     await rig.startChunkservers()
   })
 
-  it('ends every chunk of an emptied volume, then its memory in the copysets, then its records', async () => {
+  it('ends every chunk of an emptied volume, then the volume in its copysets, then its records', async () => {
     await makeDeleted(rig)
     expect(rig.changed).toEqual([])
     expect(storedSegments(rig)).toBe(SEGMENTS)
@@ -87,6 +89,37 @@ describe('the cleaner', () => {
     const { volumes } = await rig.ask(LIST_VOLUMES, { deleted: true })
     expect(volumes.map(({ name }) => name)).toEqual(['late'])
     expect((await rig.ask(RESTORE_VOLUME, { name: 'late' })).state).toBe('ready')
+  })
+
+  it('says which volumes are gone beside it: none that there is, or may yet be', async () => {
+    for (const name of ['a', 'b', 'v', 'c', 'd']) {
+      const { id } = await rig.create(name)
+      if (name === 'a' || name === 'd') continue
+      const lease = await rig.open(name, 'client-a')
+      await rig.allocate(lease, 0, 1)
+      await rig.ask(CLOSE_VOLUME, { volume: id, client: 'client-a', epoch: 1 })
+    }
+    const ended: string[] = []
+    rig.script = ({ op, volume, group, chunk, sn }) => {
+      if (op === 'end-volume' && group === 1) ended.push(`${volume}: ${chunk} to ${sn}`)
+      return null
+    }
+    for (const name of ['b', 'c', 'v']) {
+      await rig.ask(DELETE_VOLUME, { name })
+      await rig.ask(EMPTY_TRASH, {})
+      await rig.runMs(30_000)
+    }
+    expect(ended).toEqual(['2: 2 to 2', '4: 4 to 4', '3: 2 to 4'])
+    await rig.ask(DELETE_VOLUME, { name: 'd' })
+    await rig.ask(EMPTY_TRASH, {})
+    await rig.runMs(30_000)
+    const lease = await rig.open((await rig.create('e')).name, 'client-a')
+    await rig.allocate(lease, 0, 1)
+    await rig.ask(CLOSE_VOLUME, { volume: 6, client: 'client-a', epoch: 1 })
+    await rig.ask(DELETE_VOLUME, { name: 'e' })
+    await rig.ask(EMPTY_TRASH, {})
+    await rig.runMs(30_000)
+    expect(ended.at(-1)).toBe('6: 2 to 6')
   })
 
   it('goes no faster than it may', async () => {

@@ -1,6 +1,6 @@
 // Owns the end of deleted volumes: those whose time in the recycle bin is up, or that were emptied from
-// it, lose their chunks, then what copysets remember of them, then their records. In the background, at
-// a limited rate, and from where it stopped after a restart.
+// it, lose their chunks, then every copyset that had any is told that they are gone, then their records
+// go. In the background, at a limited rate, and from where it stopped after a restart.
 // Invariant: a segment's record goes after its chunks are ended, so that none is ever forgotten; done
 // twice it does no harm.
 
@@ -9,6 +9,7 @@ import type { Timer } from '../../env/clock.ts'
 import type { Segment } from '../../format/control/parts.ts'
 import type { VolumeRecord } from '../../format/records/volume.ts'
 import { dropSome, markCleaned, segmentsInOrder } from '../../namespace/segments.ts'
+import { goneAround } from '../../namespace/volumes.ts'
 import type { MdsContext } from '../records.ts'
 import type { ChunkChange } from './chunk-caller.ts'
 import type { Volumes } from './volumes.ts'
@@ -128,8 +129,7 @@ export class Cleaner {
       await this.#endChunks(before, segment)
       await this.#volumes.change(() => markCleaned(before, segment.index + 1))
     }
-    // After the last chunk: ending one more would teach its copyset the epoch again.
-    await this.#forget(before, segments)
+    await this.#endVolume(before, segments)
     for (let isGone = false; !isGone; ) {
       this.#checkOpen()
       isGone = await this.#volumes.change(() => dropSome(space, before.id, SEGMENTS_PER_COMMIT))
@@ -153,17 +153,19 @@ export class Cleaner {
     }))
   }
 
-  async #forget({ id, epoch, sn }: VolumeRecord, segments: readonly Segment[]): Promise<void> {
+  /** For good: a writer that has heard nothing of all this must find itself fenced. */
+  async #endVolume({ id, epoch }: VolumeRecord, segments: readonly Segment[]): Promise<void> {
     const groups = new Set<number>()
     for (const segment of segments) for (const group of segment.groups) groups.add(group)
     const ordered = [...groups]
+    const { first, last } = goneAround(this.#volumes.space, id)
     await this.#each(ordered.length, (i) => ({
-      op: 'forget',
+      op: 'end-volume',
       group: ordered[i] as number,
       volume: id,
       epoch,
-      sn,
-      chunk: 0,
+      sn: last,
+      chunk: first,
     }))
   }
 
