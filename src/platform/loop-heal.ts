@@ -4,10 +4,14 @@
 
 import { mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
+import { FILE_NAME } from '../attach/fuse-protocol.ts'
 import { abortArgs, FUSE_TYPE, mounts } from './fuse-mount.ts'
-import { loopsOver, removeLoop } from './loop-device.ts'
+import { isLoopOver, loopsOver, removeLoop } from './loop-device.ts'
 import { type AttachmentPaths, LINK_DIRECTORY } from './loop-state.ts'
 import { runProgram } from './run-program.ts'
+
+/** How the kernel names the file where its mount is gone from all directories. */
+const OUT_OF_SIGHT = `/${FILE_NAME}`
 
 export interface Healed {
   /** Something was there to be cleaned up. */
@@ -19,8 +23,11 @@ export interface Healed {
 export async function heal(paths: AttachmentPaths): Promise<Healed> {
   const stuck: string[] = []
   // Loops first: they hold the file open, and are found by its path while it has one.
-  const loops = await loopsOver(paths.file)
-  for (const loop of loops) if (!(await removeLoop(loop, paths.file))) stuck.push(loop)
+  const loops = (await loopsOver(paths.file)).map((loop) => ({ loop, file: paths.file }))
+  // A process that ended by a bug took its mount out of sight, and nothing answers there any more.
+  const device = paths.readState()?.device ?? ''
+  if (await isLoopOver(device, OUT_OF_SIGHT)) loops.push({ loop: device, file: OUT_OF_SIGHT })
+  for (const { loop, file } of loops) if (!(await removeLoop(loop, file))) stuck.push(loop)
   removeLink(paths)
   const dead = (await mounts()).filter(
     (m) => m.mountPoint === paths.mountPoint && m.type === FUSE_TYPE,

@@ -229,9 +229,11 @@ async function killsAtStop(root: string, count: number): Promise<void> {
 
 /** A bug ends the process by an exception, with a thread inside a read of /dev/fuse. */
 async function endsByException(root: string): Promise<void> {
-  const { pid } = await startAttachHost('vol-5', [...hostCommand('vol-5', root), '--throw'], root)
+  const command = [...hostCommand('vol-5', root), '--throw']
+  const { pid, device } = await startAttachHost('vol-5', command, root)
   while (pidStartOf(pid) !== null) await sleep(20)
   await detach('vol-5', { root })
+  expect(!existsSync(`/sys/block/${basename(device)}/loop/backing_file`), 'no loop device is left')
   await nothingLeft(root, 'vol-5')
 }
 
