@@ -362,6 +362,13 @@ describe('a leader', () => {
     ])
   })
 
+  it('is told nothing when who is to leave has left by a change before', async () => {
+    await put(operator('move', r(3), r(4), 1))
+    await rig.write((draft) => draft.putCopyset({ ...rig.record, voters: [r(1), r(2), r(5)] }))
+    const voters = [r(1), r(2), r(5)]
+    expect(await rig.beat(1, { ...leader, voters })).toEqual([])
+  })
+
   describe('of a plan that is out of date', () => {
     const begin = (planned: Planned): Promise<number> => {
       const operator: PlannedOperator = { copyset: GROUP, priority: 'high', ...planned }

@@ -97,6 +97,8 @@ export class Orders {
       return learners.length === 0 ? null : changeOf(copyset, copyset.voters)
     }
     const { from, to, kind } = operator
+    // It left by a change that was ordered before: one member more is not what was planned.
+    if (from !== undefined && !copyset.voters.includes(from)) return null
     if (kind === 'lead') {
       const isReady = to !== undefined && this.#canLead(copyset, leader.report, to)
       return isReady && leader.report.replica !== to ? leadOf(copyset, to) : null
