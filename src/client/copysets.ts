@@ -1,7 +1,9 @@
 // Owns what a client knows about copysets: their members, and who leads in which term. A leader is
 // learned from refusals, else by asking the members, else (who the members are) from the MDS.
-// Invariant: terms never go back, so that an old member's memory can't displace what is newer; and
-// nobody asks in a tight loop: between two rounds about one copyset lies a pause.
+// Invariant: terms never go back, so that an old member's memory can't displace what is newer. A term
+// counts when somebody was elected in it: a candidate that dies may take its own with it, and the leader
+// before goes on in a lower one. Nobody asks in a tight loop: between two rounds about one copyset lies
+// a pause.
 
 import type { Timer } from '../env/clock.ts'
 import type { Env } from '../env/env.ts'
@@ -29,7 +31,7 @@ export class Copyset {
   readonly group: number
   members: readonly Server[] = []
   leader: Server | null = null
-  /** The newest that anybody told. */
+  /** The newest in which anybody was said to lead. */
   term = 0
   /** Since a request to the leader failed, until one succeeds. */
   leaderMayChange = false
@@ -105,8 +107,7 @@ export class Copysets {
   denied(copyset: Copyset, server: Server, term: number, leader: number, newTerm: number): void {
     if (copyset.leader === server && copyset.term === term) copyset.leader = null
     if (copyset.leader !== null) return
-    if (++copyset.hops > HOPS_MAX) copyset.term = Math.max(copyset.term, newTerm)
-    else this.#learn(copyset, server, leader, newTerm)
+    if (++copyset.hops <= HOPS_MAX) this.#learn(copyset, server, leader, newTerm)
   }
 
   /** The members are others than those known here. */
@@ -171,9 +172,8 @@ export class Copysets {
 
   /** Takes a leader that was named by `witness`, if it is one to try. */
   #learn(copyset: Copyset, witness: Server, leader: number, term: number): void {
-    if (term < copyset.term) return
+    if (term < copyset.term || leader === 0) return
     copyset.term = term
-    if (leader === 0) return
     const server = copyset.members.find((member) => member.id === leader)
     if (server === undefined) {
       this.moved(copyset)

@@ -182,6 +182,17 @@ describe('a change of the leader', () => {
     expect(volume.waits(0)).toEqual([])
   })
 
+  it('that never came about, as the candidate died with its term, is not waited for', async () => {
+    const { rig, volume } = await opened()
+    const before = { ...rig.chunks.group(GROUP) }
+    rig.chunks.elect(GROUP, 0)
+    const write = volume.write(0, block(2))
+    await rig.run(1000)
+    Object.assign(rig.chunks.group(GROUP), before)
+    await rig.settle(write)
+    expect(lastOf(rig.chunks.applied)).toMatchObject({ chunkserver: before.leader })
+  })
+
   it('to other members is found at the MDS', async () => {
     const rig = await ClientRig.start()
     rig.mds.members = (group) => (group === GROUP ? [1, 2] : CHUNKSERVERS)
