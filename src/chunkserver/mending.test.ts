@@ -56,6 +56,22 @@ async function move(rig: ChunkRig, leaving: number): Promise<void> {
   })
 }
 
+/** Bad in the leader, which knows it, and in another; nothing repairs it by itself. */
+async function goodOnlyInTheLast(): Promise<{
+  rig: ChunkRig
+  leader: number
+  second: number
+  last: number
+}> {
+  const rig = await writtenRig({ upkeepIntervalMs: 100_000 })
+  const leader = must(rig.leader(), 'a leader')
+  const [second, last] = [1, 2, 3].filter((n) => n !== leader) as [number, number]
+  await flip(rig, leader)
+  await flip(rig, second)
+  expect(await badOf(rig, leader)).toBe(1)
+  return { rig, leader, second, last }
+}
+
 describe('a block known to be bad', () => {
   it('is repaired without a reader or a scrub', async () => {
     const rig = await writtenRig()
@@ -70,13 +86,7 @@ describe('a block known to be bad', () => {
   })
 
   it('is asked of the member that leaves before that one ends', async () => {
-    // Nothing repairs it by itself before the move.
-    const rig = await writtenRig({ upkeepIntervalMs: 100_000 })
-    const leader = must(rig.leader(), 'a leader')
-    const [second, last] = [1, 2, 3].filter((n) => n !== leader) as [number, number]
-    await flip(rig, leader)
-    await flip(rig, second)
-    expect(await badOf(rig, leader)).toBe(1)
+    const { rig, leader, second, last } = await goodOnlyInTheLast()
     expect(await badOf(rig, second)).toBe(1)
     await move(rig, last)
     rig.machine(last).crash()
@@ -102,12 +112,7 @@ describe('a block known to be bad', () => {
   })
 
   it('does not keep a member that is dead', async () => {
-    const rig = await writtenRig({ upkeepIntervalMs: 100_000 })
-    const leader = must(rig.leader(), 'a leader')
-    const [second, last] = [1, 2, 3].filter((n) => n !== leader) as [number, number]
-    await flip(rig, leader)
-    await flip(rig, second)
-    expect(await badOf(rig, leader)).toBe(1)
+    const { rig, last } = await goodOnlyInTheLast()
     rig.machine(last).crash()
     await move(rig, last)
     expect((await rig.read({ firstBlock: BLOCK })).code).toBe('CORRUPT')

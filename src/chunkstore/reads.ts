@@ -143,6 +143,7 @@ export class Reads {
   }
 
   tellBad(id: number, blocks: readonly Located[]): void {
+    this.#state.mayBeDamaged = true
     const news = blocks.filter(({ file, block }) => file.foundBad(block)).length
     if (news === 0) return
     const { tally, observer } = this.#parts

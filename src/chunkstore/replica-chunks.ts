@@ -207,9 +207,12 @@ export class ReplicaChunks implements Mergeable {
 
   /** Chunks with blocks that were found bad and are not repaired. */
   damaged(): number[] {
+    if (!this.state.mayBeDamaged) return []
     const isBad = (chunk: Chunk): boolean =>
       [...chunk.files()].some(({ file, data }) => file.hasBadOf(data))
-    return [...this.state.chunks()].filter(isBad).map(({ id }) => id)
+    const damaged = this.state.chunks().filter(isBad)
+    this.state.mayBeDamaged = damaged.length > 0
+    return damaged.map(({ id }) => id)
   }
 
   /** Those of the blocks of layer `sn` that are here, good, and of the version asked (0: any). */
@@ -354,6 +357,7 @@ export class ReplicaChunks implements Mergeable {
     }
     const before = this.state.chunks()
     this.state.replace(chunks, volumes, gone, index)
+    this.state.mayBeDamaged = true
     this.#mark = mark
     this.#settledIndex = settledIndex
     this.#received++

@@ -49,6 +49,8 @@ export interface StateHost {
 }
 
 export class ReplicaState {
+  /** A block was found bad, or came in as one, since it was last seen that none is. */
+  mayBeDamaged = false
   readonly #host: StateHost
   #chunks = new Map<number, Chunk>()
   #volumes = new Volumes()
