@@ -139,7 +139,7 @@ export class Chunkserver {
     const logEnv = { ...env, disk: timed }
     const log = scope.own(await RaftLog.open(logEnv, observer, `${directory}/${LOG}`, options.log))
     const path = `${directory}/${CHUNKS}`
-    const held = (): number => log.fileBytes
+    const held = (): number => log.ownFileBytes
     const store = scope.own(await ChunkStore.open(env, observer, path, options.store, held))
     const mds = new MdsLink(env, observer, rpc, options.mds, name, config.mdsTimeoutMs)
     scope.own(mds)
@@ -168,6 +168,7 @@ export class Chunkserver {
     this.identity = identity
     this.store = store
     store.onFailed = (error) => this.#fail(error)
+    const isFull = (): boolean => store.usage().state === 'full'
     this.host = new CopysetHost({
       env,
       observer,
@@ -179,6 +180,7 @@ export class Chunkserver {
       directory: neighbours,
       machines: chunkMachines(store, this.#broken()),
       mayEnd: (replica, leaving) => mending.mayEnd(replica, leaving),
+      mayHoldLog: () => !isFull(),
       onFenced: (error) => this.#fail(error),
     })
     const { host } = this
@@ -208,7 +210,6 @@ export class Chunkserver {
       onReply: (reply) => this.#replied(reply),
     })
     scope.own(this.#heartbeats)
-    const isFull = (): boolean => store.usage().state === 'full'
     scope.own(new Upkeep({ clock: env.clock, host, config, isFull }))
     repairer.serve(server)
     this.#serve()

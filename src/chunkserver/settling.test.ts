@@ -138,7 +138,7 @@ describe('whether a replica is settled', () => {
   })
 
   it('is asked once of a replica, and again after it has received a state', async () => {
-    const rig = new SettlingRig(3, { host: { checkpointBytes: MIB } })
+    const rig = new SettlingRig(3, { host: { checkpointBytes: MIB, logHeldMs: 1000 } })
     const leader = await rig.upWithAsker()
     const follower = (leader % 3) + 1
     const settling = await rig.settlingOf(follower)

@@ -48,6 +48,10 @@ export const HOST_CONFIG = {
   checkpointBytes: bytesSetting(64 * MIB, 'Log bytes of one group after which it checkpoints.'),
   checkpointsAtOnceMax: countSetting(2, 'Checkpoints that run at once on this disk.'),
   checkpointRetryMs: durationSetting(1000, 'Gap between tries to checkpoint on a full disk.'),
+  logHeldMs: durationSetting(
+    30_000,
+    'The log is kept for a replica that is behind, unless it was silent for longer.',
+  ),
   transferBytesPerSecond: bytesSetting(
     128 * MIB,
     'Rate of all Raft snapshots sent from this host.',

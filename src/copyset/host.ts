@@ -45,6 +45,8 @@ export interface CopysetHostOptions {
   readonly machines: Machines
   /** Before members that leave a group are ended; rejects never. Without it they always may. */
   readonly mayEnd?: (replica: Replica, leaving: readonly ReplicaId[]) => Promise<boolean>
+  /** Whether the disk has room for log that only others need; without it always. */
+  readonly mayHoldLog?: () => boolean
   /** The disk failed and no replica serves any more: the process should report, end, and start anew. */
   readonly onFenced?: (error: LemnisError) => void
   /** Planted bugs; given by the simulator only. */
@@ -120,6 +122,12 @@ export class CopysetHost implements ReplicaHost {
     this.#hibernation = new Hibernation(config.hibernateAfterMs)
     this.#removal = new Removal(config.electionTimeoutMs)
     this.log.onPinned = (group) => this.#pinned(group as GroupId)
+    this.log.holder = {
+      mayHold: options.mayHoldLog ?? (() => true),
+      neededFrom: (group) => {
+        return this.#replicas.get(group as GroupId)?.neededFrom() ?? Number.POSITIVE_INFINITY
+      },
+    }
     this.#onFenced = options.onFenced
     this.log.onPoisoned = (error) => this.#fence(error)
     observer.gauge('copyset_replicas', () => this.#replicas.size)

@@ -428,6 +428,11 @@ export class Replica {
 
   // --- checkpoints and snapshots
 
+  /** The first entry that another replica has yet to get from here; Infinity without one. */
+  neededFrom(): number {
+    return this.#node.neededFrom(this.#nowMs() - this.#host.config.logHeldMs)
+  }
+
   /** Where the machine stands; null while it is ahead of the core, as after a restart. */
   mark(): SnapshotMark | null {
     const { appliedIndex: applied, config } = this.#node

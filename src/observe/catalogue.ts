@@ -41,7 +41,7 @@ export const EVENTS = {
   },
   raftlog_segment_purged: { level: 'debug', says: 'A log segment was returned for reuse.' },
   raftlog_group_pins_log: {
-    level: 'info',
+    level: 'debug',
     says: 'A group holds old segments and was asked to checkpoint.',
   },
   // copyset

@@ -460,6 +460,15 @@ export class RaftNode {
     this.#core.lead?.members.get(replica)?.unreachable()
   }
 
+  /** On a leader: the first entry that a follower heard of since then has yet to get; Infinity without one. */
+  neededFrom(sinceMs: number): number {
+    let from = Number.POSITIVE_INFINITY
+    for (const peer of this.#core.lead?.members.peers ?? []) {
+      if (peer.activeMs >= sinceMs) from = Math.min(from, peer.neededFrom)
+    }
+    return from
+  }
+
   /**
    * On a leader: everybody was just heard of, has the whole log and knows that it is committed, and
    * nothing is under way. Such a group may sleep.

@@ -186,6 +186,12 @@ export class Progress {
     this.probing = index === null
   }
 
+  /** The first entry that it has yet to get, as far as the leader knows. */
+  get neededFrom(): number {
+    if (this.state === 'probe') return this.next
+    return Math.max(this.match, this.snapshotIndex) + 1
+  }
+
   unreachable(): void {
     const state = NEXT_STATE[this.state].unreachable
     if (state !== this.state) this.#become(state, this.match + 1)

@@ -32,6 +32,10 @@ export const RAFTLOG_CONFIG = {
     8,
     'Segments in use past which groups that hold the oldest are asked to checkpoint.',
   ),
+  segmentsHeld: countSetting(
+    32,
+    'Segments kept, where there is room, for replicas elsewhere that are behind.',
+  ),
   segmentsSpare: countSetting(2, 'Empty segments kept for reuse; further ones are removed.'),
   spaceRetryMs: durationSetting(1000, 'Gap between tries to make a segment on a full disk.'),
 }

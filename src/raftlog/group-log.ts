@@ -231,6 +231,12 @@ export class GroupLog implements LogStore, Cached {
     }
   }
 
+  /** Infinity for an entry that is gone, or not there yet. */
+  segmentIfThere(index: number): number {
+    const isThere = index >= this.firstIndex() && index <= this.lastIndex()
+    return isThere ? this.#index.segment(index) : Number.POSITIVE_INFINITY
+  }
+
   segmentOf(index: number): number {
     return this.#index.segment(index)
   }

@@ -1,10 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { must } from '../base/assert.ts'
 import { LemnisError } from '../base/errors.ts'
 import { Prng } from '../base/prng.ts'
 import { KIB } from '../base/units.ts'
+import type { Disk } from '../env/disk.ts'
 import type { EventName } from '../observe/catalogue.ts'
 import { SILENT } from '../observe/observe.ts'
+import type { Entry } from '../raft/types.ts'
 import { makeRig, type Rig } from '../sim/disk-rig.ts'
 import { raftLogConfig } from './config.ts'
 import { RaftLog } from './raftlog.ts'
@@ -230,6 +233,44 @@ describe('RaftLog: memory', () => {
     await log.close()
   })
 
+  it('answers all who wait for what one read passes over', async () => {
+    const rig = makeRig()
+    const groups = [1, 2, 3, 4, 5, 6]
+    const disk = rig.disk.mount()
+    let reads = 0
+    const counting: Disk = Object.assign(Object.create(disk) as Disk, {
+      open: async (...asked: Parameters<Disk['open']>) => {
+        const file = await disk.open(...asked)
+        const read = file.read.bind(file)
+        file.read = (into, at) => {
+          reads++
+          return read(into, at)
+        }
+        return file
+      },
+    })
+    const config = raftLogConfig({ ...SMALL, cacheBytes: 1 })
+    const log = await RaftLog.open({ ...rig.env, disk: counting }, SILENT, DIRECTORY, config)
+    for (const group of groups) await append(log, creation(group))
+    for (let index = 1; index <= 40; index++) {
+      const entries = (group: number): Entry[] => [entry(group, index, 1, 100 * group)]
+      await Promise.all(groups.map((group) => append(log, { group, entries: entries(group) })))
+    }
+    reads = 0
+    const from = (group: number): number => 3 * group
+    const fetched = await Promise.all(
+      groups.map((group) => log.fetch(group, from(group), 41, 1500)),
+    )
+    for (const [i, group] of groups.entries()) {
+      const end = from(group) + must(fetched[i], 'what was fetched').length - 1
+      expect(end).toBeGreaterThanOrEqual(from(group))
+      expect(fetched[i]).toEqual(entriesOf(group, from(group), end, 1, 100 * group))
+    }
+    // Entries of several segments, each read once.
+    expect(reads).toBeLessThanOrEqual(3)
+    await log.close()
+  })
+
   it('fetch gives nothing of what was purged, and says CORRUPT of what is damaged', async () => {
     const rig = makeRig()
     const emitted: EventName[] = []
@@ -292,6 +333,55 @@ describe('RaftLog: segments', () => {
     expect(asked[0]).toBe(1)
     expect(new Set(asked)).toEqual(new Set([1, 2]))
     expect((await rig.disk.list(DIRECTORY)).length).toBeLessThan(9)
+    await log.close()
+  })
+
+  it('keeps what replicas elsewhere have yet to get, as long as there is room', async () => {
+    const rig = makeRig()
+    const log = await openLog(rig, { segmentsHeld: 4 })
+    const holder = { from: 5, room: true }
+    log.holder = { mayHold: () => holder.room, neededFrom: () => holder.from }
+    let last = 0
+    const write = async (count: number): Promise<void> => {
+      for (const end = last + count; last < end; ) {
+        await append(log, { group: 1, entries: [entry(1, ++last, 1, 3000)] })
+        await append(log, { group: 1, mark: markAt(last, 1) })
+      }
+    }
+    await append(log, creation(1))
+    await write(15)
+    expect(log.group(1).firstIndex()).toBeLessThanOrEqual(5)
+    expect(log.ownFileBytes).toBeLessThan(log.fileBytes)
+    // More than it may keep for others: what is useless without its beginning goes as a whole.
+    await write(30)
+    expect(log.group(1).firstIndex()).toBeGreaterThan(last - 4)
+    holder.from = last + 1
+    await write(10)
+    expect(log.group(1).firstIndex()).toBeLessThanOrEqual(holder.from)
+    // The others have it all, and nothing is written that could tell.
+    holder.from = last + 1
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
+    expect(log.group(1).firstIndex()).toBeGreaterThan(last - 4)
+    expect(log.ownFileBytes).toBe(log.fileBytes)
+    // Without room nothing is kept.
+    holder.from = last
+    holder.room = false
+    await write(30)
+    expect(log.group(1).firstIndex()).toBeGreaterThan(last - 4)
+    await log.close()
+  })
+
+  it('gives up what it keeps for others on a full disk', async () => {
+    const rig = makeRig()
+    const log = await openLog(rig, { segmentsHeld: 1000 })
+    log.holder = { mayHold: () => true, neededFrom: () => 1 }
+    await append(log, creation(1))
+    rig.disk.faults.capacityBytes = 256 * KIB
+    for (let index = 1; index <= 200; index++) {
+      await append(log, { group: 1, entries: [entry(1, index, 1, 3000)] })
+      await append(log, { group: 1, mark: markAt(index, 1) })
+    }
+    expect(log.group(1).firstIndex()).toBeGreaterThan(100)
     await log.close()
   })
 

@@ -6,6 +6,7 @@
 
 import { assert, must } from '../base/assert.ts'
 import { asLemnisError, LemnisError } from '../base/errors.ts'
+import type { Timer } from '../env/clock.ts'
 import { makeNamedDirectory } from '../env/disk.ts'
 import type { Env } from '../env/env.ts'
 import type { Counter, Observer, Timing } from '../observe/observe.ts'
@@ -29,10 +30,13 @@ import {
 import { PayloadCache } from './payload-cache.ts'
 import { EntryReader } from './reader.ts'
 import { type Recovered, recover } from './recovery.ts'
+import { type LogHolder, retained } from './retention.ts'
 import { Segments } from './segments.ts'
 
 /** Batches' memory kept for the next ones; more exist only while a queue builds up. */
 const MEMORIES_KEPT = 3
+/** How often it is looked whether what is held for others can go, when nothing else asks. */
+const HELD_CHECK_MS = 1000
 
 export class RaftLog {
   readonly condition: 'sound' | 'corrupt'
@@ -40,6 +44,8 @@ export class RaftLog {
   readonly damage: string | null
   /** A group holds old segments: it should checkpoint. */
   onPinned: ((group: number) => void) | null = null
+  /** Without it nothing is held for others. */
+  holder: LogHolder | null = null
   /** The disk failed: nothing more will be acknowledged. */
   onPoisoned: ((error: LemnisError) => void) | null = null
   readonly #env: Env
@@ -67,6 +73,9 @@ export class RaftLog {
   #boundary: number
   #releasedBoundary: number
   #purgeDue = false
+  /** Segments in use for the sake of others alone. */
+  #heldCount = 0
+  #heldTimer: Timer | null = null
   #pinCheckDue = false
   #poison: LemnisError | null = null
   #closing = false
@@ -99,7 +108,11 @@ export class RaftLog {
     const { logId, segmentBytes, used, free } = recovered
     this.#segments = new Segments(env, directory, { ...config, segmentBytes }, logId, used, free, {
       onReady: () => this.#kick(),
-      onFull: () => this.#kick(),
+      onFull: () => {
+        // What is held for others goes now.
+        this.#purge()
+        this.#kick()
+      },
       onPurged: (sequence) => observer.emit('raftlog_segment_purged', { sequence }),
       onFailed: (error) => this.#poisoned(error),
     })
@@ -166,6 +179,11 @@ export class RaftLog {
   /** Of its files. */
   get fileBytes(): number {
     return this.#segments.fileBytes
+  }
+
+  /** Of those files that it would keep on a disk without room. */
+  get ownFileBytes(): number {
+    return this.fileBytes - this.#heldCount * this.#segmentBytes
   }
 
   /** Why nothing is written any more since the disk returned an error; null while it has not. */
@@ -239,6 +257,7 @@ export class RaftLog {
   async close(): Promise<void> {
     if (this.#closing) return
     this.#closing = true
+    this.#heldTimer?.cancel()
     if (this.condition === 'sound') {
       this.#kick()
       await this.#idle()
@@ -422,8 +441,13 @@ export class RaftLog {
    */
   #purge(): void {
     this.#purgeDue = false
-    let needed = this.#sequence
-    for (const log of this.#groups.values()) needed = Math.min(needed, log.pinnedSegment())
+    if (this.#poison !== null) return
+    const holder = this.#segments.full === null ? this.holder : null
+    const { segmentsHeld } = this.#config
+    const groups = this.#groups.values()
+    const { from: needed, ownFrom } = retained(groups, this.#sequence, holder, segmentsHeld)
+    this.#heldCount = ownFrom - Math.max(needed, this.#boundary)
+    if (this.#heldCount > 0) this.#purgeLater()
     if (needed <= this.#boundary) return
     for (const log of this.#groups.values()) {
       if (log.stateSegment() < needed) addKept(this.#fillingFor(keptRecordBytes(log)), log)
@@ -433,6 +457,15 @@ export class RaftLog {
     // Not the batches before: they may be on disk without what was just written again.
     if (this.#filling !== null) this.#filling.boundary = needed
     this.#schedule()
+  }
+
+  /** Nobody says when the others have what they need. */
+  #purgeLater(): void {
+    if (this.#heldTimer !== null || this.#closing) return
+    this.#heldTimer = this.#env.clock.after(HELD_CHECK_MS, () => {
+      this.#heldTimer = null
+      this.#purge()
+    })
   }
 
   #checkPins(): void {

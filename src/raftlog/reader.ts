@@ -1,5 +1,7 @@
 // Owns reading old entries back from disk, one read at a time over memory of its own. An entry is
-// checked by its record's checksum, which is bound to its place.
+// checked by its record's checksum, which is bound to its place. Replicas that are behind mostly are so
+// in many groups at once, whose entries lie side by side: one read answers all who wait for what it
+// passes over, or reading would cost as much more as there are groups.
 
 import { must } from '../base/assert.ts'
 import { roundUp } from '../base/bytes.ts'
@@ -14,8 +16,10 @@ import type { GroupLog } from './group-log.ts'
 import { entryOf } from './replay.ts'
 import type { Segments } from './segments.ts'
 
-/** Most that one read takes, a larger entry excepted: neighbours of other groups come along. */
-const SPAN_BYTES = 2 * MIB
+/** Most that one read takes, a larger entry excepted. */
+const READ_BYTES = 4 * MIB
+/** Most of it that lies before what is wanted first, for others. */
+const BEFORE_BYTES = READ_BYTES / 2
 
 /** Where entries lie, as it was when the read began. */
 interface Span {
@@ -25,13 +29,30 @@ interface Span {
   readonly to: number
 }
 
+/** Somebody waits for entries. */
+interface Wanted {
+  readonly log: GroupLog
+  readonly from: number
+  readonly to: number
+  readonly bytesMax: number
+  readonly resolve: (entries: Entry[]) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** A part of one read. */
+interface Part {
+  readonly wanted: Wanted
+  readonly span: Span
+}
+
 export class EntryReader {
   readonly #env: Env
   readonly #observer: Observer
   readonly #segments: Segments
   readonly #reads: Counter
+  readonly #waiting: Wanted[] = []
   #memory: Uint8Array
-  #last: Promise<unknown> = Promise.resolve()
+  #working: Promise<void> | null = null
 
   constructor(env: Env, observer: Observer, segments: Segments) {
     this.#env = env
@@ -42,31 +63,82 @@ export class EntryReader {
   }
 
   read(log: GroupLog, from: number, to: number, bytesMax: number): Promise<Entry[]> {
-    const reading = this.#last.then(() => this.#readNow(log, from, to, bytesMax))
-    this.#last = reading.catch(() => {})
-    return reading
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ log, from, to, bytesMax, resolve, reject })
+      this.#working ??= this.#work()
+    })
   }
 
   async idle(): Promise<void> {
-    await this.#last
+    await this.#working
   }
 
-  async #readNow(log: GroupLog, from: number, to: number, bytesMax: number): Promise<Entry[]> {
-    if (from < log.firstIndex() || from >= log.cachedFrom()) return []
-    const span = spanOf(log, from, Math.min(to, log.cachedFrom()), bytesMax)
-    const { file } = must(this.#segments.get(span.segment), 'the segment of a durable entry')
-    const start = Math.floor((span.offsets[0] as number) / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES
-    const into = this.#memoryOf(roundUp(span.to - start, DISK_BLOCK_BYTES))
-    await file.read(into, start)
-    let entries = this.#decode(log, span, into, start)
-    if (entries === null) {
-      // A wrong bit may have come from the way, not the disk.
-      await file.read(into, start)
-      entries = this.#decode(log, span, into, start)
+  async #work(): Promise<void> {
+    // Who asks in the same turn is answered by the same read.
+    await Promise.resolve()
+    while (this.#waiting.length > 0) {
+      const parts = this.#take()
+      if (parts.length > 0) await this.#readParts(parts)
     }
-    if (entries === null) throw this.#damaged(log, span)
-    this.#reads.add(entries.length)
-    return entries
+    this.#working = null
+  }
+
+  /** The one that has waited longest, and all who wait for what lies around it. */
+  #take(): Part[] {
+    const first = must(this.#waiting[0], 'somebody who waits')
+    const isThere = ({ log, from }: Wanted): boolean => {
+      return from >= log.firstIndex() && from < log.cachedFrom()
+    }
+    if (!isThere(first)) {
+      this.#waiting.shift()
+      first.resolve([])
+      return []
+    }
+    const segment = segmentOf(first)
+    const near = this.#waiting.filter((wanted) => {
+      const isNear = isThere(wanted) && segmentOf(wanted) === segment
+      return isNear && startOf(wanted) >= startOf(first) - BEFORE_BYTES
+    })
+    const end = Math.min(...near.map(startOf)) + READ_BYTES
+    const taken = near.filter((wanted) => wanted === first || endOfOne(wanted) <= end)
+    for (const wanted of taken) this.#waiting.splice(this.#waiting.indexOf(wanted), 1)
+    return taken.map((wanted) => ({ wanted, span: spanOf(wanted, segment, end) }))
+  }
+
+  async #readParts(parts: readonly Part[]): Promise<void> {
+    const { segment } = (parts[0] as Part).span
+    const first = Math.min(...parts.map(({ wanted }) => startOf(wanted)))
+    const start = Math.floor(first / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES
+    const end = roundUp(Math.max(...parts.map(({ span }) => span.to)), DISK_BLOCK_BYTES)
+    try {
+      const { file } = must(this.#segments.get(segment), 'the segment of a durable entry')
+      const into = this.#memoryOf(end - start)
+      await file.read(into, start)
+      let left = this.#answer(parts, into, start)
+      if (left.length > 0) {
+        // A wrong bit may have come from the way, not the disk.
+        await file.read(into, start)
+        left = this.#answer(left, into, start)
+      }
+      for (const { wanted, span } of left) wanted.reject(this.#damaged(wanted.log, span))
+    } catch (error) {
+      // Those that were answered before stay so.
+      for (const { wanted } of parts) wanted.reject(error)
+    }
+  }
+
+  /** Answers those whose entries are what was written; the others are left. */
+  #answer(parts: readonly Part[], bytes: Uint8Array, start: number): Part[] {
+    const left: Part[] = []
+    for (const part of parts) {
+      const entries = this.#decode(part.wanted.log, part.span, bytes, start)
+      if (entries === null) left.push(part)
+      else {
+        this.#reads.add(entries.length)
+        part.wanted.resolve(entries)
+      }
+    }
+    return left
   }
 
   /** Null when an entry that is still wanted is not what was written. */
@@ -100,22 +172,34 @@ export class EntryReader {
   }
 }
 
-/** At least one entry, then as many as lie in the same segment and within the bounds. */
-function spanOf(log: GroupLog, first: number, to: number, bytesMax: number): Span {
-  const segment = log.segmentOf(first)
-  const start = log.offsetOf(first)
-  const offsets = [start]
-  let end = start + RECORD_HEAD_BYTES + log.bytesOf(first)
+function segmentOf({ log, from }: Wanted): number {
+  return log.segmentOf(from)
+}
+
+function startOf({ log, from }: Wanted): number {
+  return log.offsetOf(from)
+}
+
+/** Where the first entry ends. */
+function endOfOne(wanted: Wanted): number {
+  return startOf(wanted) + RECORD_HEAD_BYTES + wanted.log.bytesOf(wanted.from)
+}
+
+/** At least one entry, then as many as lie in the segment, before `end` and within the bounds. */
+function spanOf(wanted: Wanted, segment: number, end: number): Span {
+  const { log, from: first, bytesMax } = wanted
+  const offsets = [startOf(wanted)]
+  let to = endOfOne(wanted)
   let bytes = log.bytesOf(first)
-  const limit = Math.min(to, log.segmentEnd(first))
+  const limit = Math.min(wanted.to, log.cachedFrom(), log.segmentEnd(first))
   for (let index = first + 1; index < limit; index++) {
     const offset = log.offsetOf(index)
     bytes += log.bytesOf(index)
     // Later entries lie behind earlier ones: what replaces an entry drops what followed it.
     const next = offset + RECORD_HEAD_BYTES + log.bytesOf(index)
-    if (bytes > bytesMax || next - start > SPAN_BYTES) break
+    if (bytes > bytesMax || next > end) break
     offsets.push(offset)
-    end = next
+    to = next
   }
-  return { segment, first, offsets, to: end }
+  return { segment, first, offsets, to }
 }

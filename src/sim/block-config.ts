@@ -66,6 +66,7 @@ export function drawBlockConfig(
       cacheBytes: random.pick([32 * KIB, 256 * KIB]),
       readBackBytes: 128 * KIB,
       segmentsPinned: 3,
+      segmentsHeld: 2,
       ...replaced.log,
     }),
     mds: drawMds(random, replaced.mds),

@@ -124,14 +124,16 @@ async function recovered(name: string, killedPid: number): Promise<void> {
     () => `${name} runs again:\n${cluster.output}`,
   )
   await pause(SETTLE_MS)
+  let seen = ''
   await until(
     async () => {
       const { chunkservers, copysets } = await cluster.json<Status>('status')
-      if (chunkservers.online < 3 || copysets.ok < copysets.total) return false
-      return (await replicaLag(cluster)) <= LAG_ENTRIES_MAX
+      const lag = await replicaLag(cluster)
+      seen = `${chunkservers.online} chunkservers online, ${copysets.ok} of ${copysets.total} copysets ok, a replica ${lag} entries behind`
+      return chunkservers.online === 3 && copysets.ok === copysets.total && lag <= LAG_ENTRIES_MAX
     },
     RECOVER_LIMIT_MS,
-    () => `all is well after ${name} was killed:\n${cluster.output}`,
+    () => `all is well after ${name} was killed: ${seen}\n${cluster.output}`,
   )
 }
 

@@ -97,7 +97,11 @@ async function awayForAWhile(): Promise<void> {
   const cluster = await RoleCluster.start({
     copysets: 6,
     // So small that the log goes on without the one that is away.
-    chunkserverSettings: ['copyset.checkpointBytes=4MiB', 'raftlog.segmentsPinned=2'],
+    chunkserverSettings: [
+      'copyset.checkpointBytes=4MiB',
+      'raftlog.segmentsPinned=2',
+      'raftlog.segmentsHeld=0',
+    ],
   })
   try {
     await cluster.lemnis('volume', 'create', 'disk1', '--size', '2GiB')

@@ -37,6 +37,8 @@ export class HostRig {
   /** Fields of the last event of each such name. */
   readonly fields = new Map<string, Readonly<Record<string, unknown>>>()
   readonly fenced: string[] = []
+  /** Of every process that starts from now on. */
+  log = smallLog()
   readonly #config: HostConfig
   readonly #hosts = new Map<SimHost, CopysetHost>()
   #callers = 0
@@ -123,7 +125,7 @@ export class HostRig {
       observer,
       host: (this.machines.indexOf(machine) + 1) as HostId,
       config: this.#config,
-      log: await RaftLog.open(env, observer, 'log', smallLog()),
+      log: await RaftLog.open(env, observer, 'log', this.log),
       rpc,
       server,
       directory: { addressOf: (id) => `h${id}:7000` },

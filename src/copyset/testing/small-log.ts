@@ -12,6 +12,7 @@ export function smallLog(bugs?: ReadonlySet<RaftLogBug>): RaftLogConfig {
     cacheBytes: 16 * KIB,
     readBackBytes: 16 * KIB,
     segmentsPinned: 3,
+    segmentsHeld: 2,
   }
   return raftLogConfig(sizes, bugs)
 }

@@ -22,6 +22,7 @@ export const SMALL: Partial<RaftLogSettings> = {
   cacheBytes: 4096 * KIB,
   readBackBytes: 64 * KIB,
   segmentsPinned: 3,
+  segmentsHeld: 2,
   segmentsSpare: 1,
 }
 
