@@ -260,31 +260,38 @@ describe('a replica that is far behind', () => {
     expect(await rig.kv(behind).digest()).toBe(await rig.kv(leader).digest())
   })
 
-  it('arrives, however much is written while its state is on its way', async () => {
-    const rig = new HostRig(3, {
-      checkpointBytes: 1 * KIB,
-      transferPieceBytes: 256,
-      transferBytesPerSecond: 512,
-      logHeldMs: 1000,
-    })
-    rig.log = { ...rig.log, segmentsHeld: 64 }
-    const first = await rig.up([1, 2, 3])
-    const behind = (first % 3) + 1
-    await fill(rig, 100)
-    rig.machine(behind).crash()
-    await rig.run(2000)
-    await fill(rig, 600)
-    await rig.start(behind)
-    const leader = await rig.untilLeader()
-    let isWriting = true
-    const write = async (n: number): Promise<void> => {
-      await rig.putting(leader, `key${n % 20}`, `value ${n} ${'x'.repeat(200)}`)
-      if (isWriting) rig.host(leader).env.clock.after(20, () => void write(n + 1))
-    }
-    void write(0)
-    const lag = (): number => rig.kv(leader).appliedIndex - rig.kv(behind).appliedIndex
-    await rig.until('the one behind to arrive', () => lag() < 20)
-    expect(rig.events.filter((event) => event === `h${leader} copyset_state_sent`).length).toBe(1)
-    isWriting = false
-  })
+  it.each([
+    ['the log is kept meanwhile', 64, 1],
+    ['each of them is sent faster than the one before', 16, 3],
+  ])(
+    'arrives, however much is written while its state is on its way: %s',
+    async (_, held, states) => {
+      const rig = new HostRig(3, {
+        checkpointBytes: 1 * KIB,
+        transferPieceBytes: 256,
+        transferBytesPerSecond: 512,
+        logHeldMs: 1000,
+      })
+      rig.log = { ...rig.log, segmentsHeld: held }
+      const first = await rig.up([1, 2, 3])
+      const behind = (first % 3) + 1
+      await fill(rig, 100)
+      rig.machine(behind).crash()
+      await rig.run(2000)
+      await fill(rig, 600)
+      await rig.start(behind)
+      const leader = await rig.untilLeader()
+      let isWriting = true
+      const write = async (n: number): Promise<void> => {
+        await rig.putting(leader, `key${n % 20}`, `value ${n} ${'x'.repeat(200)}`)
+        if (isWriting) rig.host(leader).env.clock.after(20, () => void write(n + 1))
+      }
+      void write(0)
+      const lag = (): number => rig.kv(leader).appliedIndex - rig.kv(behind).appliedIndex
+      await rig.until('the one behind to arrive', () => lag() < 20)
+      const sent = rig.events.filter((event) => event === `h${leader} copyset_state_sent`)
+      expect(sent.length).toBe(states)
+      isWriting = false
+    },
+  )
 })

@@ -9,6 +9,7 @@ import { RateLimit } from '../base/rate.ts'
 import type { Clock } from '../env/clock.ts'
 import { HAVE_BYTES_MAX, type SnapshotItem, type SnapshotSink } from '../raft/snapshot.ts'
 import type { HostConfig } from './config.ts'
+import { Hastes } from './haste.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
 import {
@@ -27,6 +28,7 @@ interface Reception {
   readonly begin: TransferBegin
   readonly replica: Replica
   readonly sink: SnapshotSink
+  readonly haste: number
 }
 
 interface Answer {
@@ -47,6 +49,7 @@ export class Receptions {
   readonly #clock: Clock
   readonly #rate: RateLimit
   readonly #delayMaxMs: number
+  readonly #hastes = new Hastes()
   #nextTransfer = 1
   #receivedBytes = 0
 
@@ -88,7 +91,8 @@ export class Receptions {
     // From here on the machine gives up what an older transfer has brought: it must not end any more.
     this.#receptions.delete(begin.group)
     const sink = await this.#receive(replica, begin.mark.index, items)
-    this.#receptions.set(begin.group, { transfer, begin, replica, sink })
+    const haste = this.#hastes.begin(begin.group, begin.to, this.#clock.monotonicMs())
+    this.#receptions.set(begin.group, { transfer, begin, replica, sink, haste })
     const wanted = sink.wanted.map(({ id }) => ({ id, resumeAt: sink.resumeAt(id) }))
     return { body: encodeTransferId(transfer), payload: encodeWanted(wanted) }
   }
@@ -117,9 +121,10 @@ export class Receptions {
   async piece(body: Uint8Array, payload: Uint8Array): Promise<Answer> {
     const { group, transfer, item, cursor, next } = decodePiece(body)
     const { byteLength } = payload
-    await this.#find(group, transfer).sink.write(item, cursor, payload, next)
+    const { sink, haste } = this.#find(group, transfer)
+    await sink.write(item, cursor, payload, next)
     this.#receivedBytes += byteLength
-    await this.#pay(byteLength)
+    await this.#pay(byteLength / haste)
     return DONE
   }
 
@@ -135,10 +140,11 @@ export class Receptions {
 
   async finish(body: Uint8Array): Promise<Answer> {
     const { group, transfer } = decodeFinish(body)
-    const { begin, replica, sink } = this.#find(group, transfer)
+    const { begin, replica, sink, haste } = this.#find(group, transfer)
     this.#receptions.delete(group)
     const { from, to, term, mark } = begin
     const installed = await replica.install(sink, { kind: 'snapshot', from, to, term, mark })
+    this.#hastes.ended(group, to, haste, this.#clock.monotonicMs())
     if (!installed) await sink.abort()
     return DONE
   }

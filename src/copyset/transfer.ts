@@ -14,6 +14,7 @@ import { HAVE_BYTES_MAX, type SnapshotSource, TRANSFER_END } from '../raft/snaps
 import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import type { HostConfig } from './config.ts'
+import { Hastes } from './haste.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
 import {
@@ -51,6 +52,7 @@ export interface TransferProgress {
 interface Running extends TransferProgress {
   readonly replica: Replica
   readonly client: RpcClient
+  readonly haste: number
   failed: LemnisError | null
 }
 
@@ -59,6 +61,7 @@ export class Transfers {
   readonly #observer: Observer
   readonly #config: HostConfig
   readonly #rate: RateLimit
+  readonly #hastes = new Hastes()
   readonly #running: Running[] = []
   #sentBytes = 0
 
@@ -92,10 +95,13 @@ export class Transfers {
       replica.snapshotReported(to, false, 0)
       return
     }
+    const { group } = replica
+    const nowMs = this.#env.clock.monotonicMs()
     const running: Running = {
-      group: replica.group,
+      group,
       to,
-      sinceMs: this.#env.clock.monotonicMs(),
+      sinceMs: nowMs,
+      haste: this.#hastes.begin(group, to, nowMs),
       bytesSent: 0,
       bytesWanted: 0,
       itemsSent: 0,
@@ -115,7 +121,8 @@ export class Transfers {
   #end(running: Running, source: SnapshotSource, index: number, error: LemnisError | null): void {
     source.close()
     this.#running.splice(this.#running.indexOf(running), 1)
-    const { group, to, bytesSent, itemsSent, itemsWanted } = running
+    const { group, to, haste, bytesSent, itemsSent, itemsWanted } = running
+    if (error === null) this.#hastes.ended(group, to, haste, this.#env.clock.monotonicMs())
     const code = error?.code ?? 'none'
     const fields = { group, to, bytesSent, itemsSent, itemsWanted, code }
     this.#observer.emit(error === null ? 'copyset_state_sent' : 'copyset_state_not_sent', fields)
@@ -155,7 +162,7 @@ export class Transfers {
     for (let cursor = resumeAt; cursor !== TRANSFER_END; ) {
       const { bytes, next } = await source.read(item, cursor, this.#pieceBytes(), have)
       assert(next === TRANSFER_END || next > cursor, 'a snapshot goes on')
-      await this.#pay(bytes.byteLength)
+      await this.#pay(bytes.byteLength / running.haste)
       if (flying.size >= transferPiecesInFlight) await Promise.race(flying)
       if (running.failed !== null) throw running.failed
       const sent = this.#sendPiece(running, { group, transfer, item, cursor, next }, bytes)
