@@ -4,7 +4,7 @@
 
 import { asLemnisError, type LemnisError } from '../base/errors.ts'
 import { Scope } from '../base/scope.ts'
-import { ChunkStore } from '../chunkstore/chunk-store.ts'
+import { ChunkStore, type LogBytes } from '../chunkstore/chunk-store.ts'
 import type { ChunkStoreConfig } from '../chunkstore/config.ts'
 import type { HostConfig } from '../copyset/config.ts'
 import { CopysetHost } from '../copyset/host.ts'
@@ -85,6 +85,8 @@ interface Parts {
 /** Beside the identity in the disk's directory. */
 const LOG = 'log'
 const CHUNKS = 'chunks'
+/** Room, in segments of the log, with which it may keep what only others need: more than goes in a second. */
+const HELD_ROOM_SEGMENTS = 8
 
 export class Chunkserver {
   /** Settles when every replica that the log knows is in service or known to be damaged. */
@@ -139,8 +141,10 @@ export class Chunkserver {
     const logEnv = { ...env, disk: timed }
     const log = scope.own(await RaftLog.open(logEnv, observer, `${directory}/${LOG}`, options.log))
     const path = `${directory}/${CHUNKS}`
-    const held = (): number => log.ownFileBytes
-    const store = scope.own(await ChunkStore.open(env, observer, path, options.store, held))
+    const logBytes = (): LogBytes => {
+      return { ownBytes: log.fileBytes - log.heldFileBytes, heldBytes: log.heldFileBytes }
+    }
+    const store = scope.own(await ChunkStore.open(env, observer, path, options.store, logBytes))
     const mds = new MdsLink(env, observer, rpc, options.mds, name, config.mdsTimeoutMs)
     scope.own(mds)
     const neighbours = scope.own(await Neighbours.open(env, observer, rpc, name, directory))
@@ -158,6 +162,7 @@ export class Chunkserver {
   ) {
     const { identity, timed, log, store, server, mds, neighbours } = parts
     const { config } = options
+    const heldRoomBytes = HELD_ROOM_SEGMENTS * options.log.segmentBytes
     this.#env = env
     this.#startedMs = env.clock.monotonicMs()
     this.#observer = observer
@@ -168,7 +173,6 @@ export class Chunkserver {
     this.identity = identity
     this.store = store
     store.onFailed = (error) => this.#fail(error)
-    const isFull = (): boolean => store.usage().state === 'full'
     this.host = new CopysetHost({
       env,
       observer,
@@ -180,7 +184,7 @@ export class Chunkserver {
       directory: neighbours,
       machines: chunkMachines(store, this.#broken()),
       mayEnd: (replica, leaving) => mending.mayEnd(replica, leaving),
-      mayHoldLog: () => !isFull(),
+      mayHoldLog: () => store.roomBytes() - log.heldFileBytes >= heldRoomBytes,
       onFenced: (error) => this.#fail(error),
     })
     const { host } = this
@@ -210,6 +214,7 @@ export class Chunkserver {
       onReply: (reply) => this.#replied(reply),
     })
     scope.own(this.#heartbeats)
+    const isFull = (): boolean => store.usage().state === 'full'
     scope.own(new Upkeep({ clock: env.clock, host, config, isFull }))
     repairer.serve(server)
     this.#serve()

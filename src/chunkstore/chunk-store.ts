@@ -37,6 +37,15 @@ interface ManifestName {
   readonly generation: number
 }
 
+export interface LogBytes {
+  /** What it needs itself: the reserve is for this in the first place. */
+  readonly ownBytes: number
+  /** What it gives back when there is no room. */
+  readonly heldBytes: number
+}
+
+const NO_LOG: LogBytes = { ownBytes: 0, heldBytes: 0 }
+
 export class ChunkStore {
   readonly #merger: Merger
   readonly #host: ReplicaHost
@@ -58,19 +67,19 @@ export class ChunkStore {
     }
   }
 
-  /** `heldBytes`: what the log, for which the reserve is in the first place, takes of the disk now. */
+  /** `logBytes`: what the log of this disk takes of it now. */
   static async open(
     env: Env,
     observer: Observer,
     directory: string,
     config: ChunkStoreConfig,
-    heldBytes = (): number => 0,
+    logBytes = (): LogBytes => NO_LOG,
   ): Promise<ChunkStore> {
     const layout = storeLayout(directory)
     for (const path of Object.values(layout)) await env.disk.makeDirectory(path)
     for (const path of directoriesTo(directory)) await env.disk.syncDirectory(path)
     const files = new OpenFiles(env.disk, config.openFilesMax)
-    const parts = makeParts(env, observer, config, layout, files, heldBytes)
+    const parts = makeParts(env, observer, config, layout, files, logBytes)
     await parts.pool.open()
     await parts.health.sample()
     const store = new ChunkStore(parts, files)
@@ -231,6 +240,13 @@ export class ChunkStore {
     return Math.min(this.#capacityBytes - tally.usedBytes, roomBytes)
   }
 
+  /** Beside the reserve, whatever the capacity that is set; with what the log gives back when it is asked. */
+  roomBytes(): number {
+    const { config, health } = this.#parts
+    health.sampleIfOld()
+    return health.freeBytes - config.reserveBytes
+  }
+
   usage(): ChunkUsage {
     const { health, tally, writeBack } = this.#parts
     health.sampleIfOld()
@@ -288,11 +304,14 @@ function makeParts(
   config: ChunkStoreConfig,
   layout: StoreLayout,
   files: OpenFiles,
-  heldBytes: () => number,
+  logBytes: () => LogBytes,
 ): StoreParts {
   const { poolFilesMax, reserveBytes } = config
   const roomBytes = Math.max(reserveBytes, FILE_BYTES)
-  const held = (): number => Math.min(reserveBytes, heldBytes())
+  const held = (): number => {
+    const { ownBytes, heldBytes } = logBytes()
+    return Math.min(reserveBytes, ownBytes) + heldBytes
+  }
   const health = new DiskHealth(env, observer, roomBytes, held)
   const pool = new Pool(env.disk, files, layout, poolFilesMax)
   const tables = new Tables(env, files, config.tableCacheBytes)

@@ -23,7 +23,7 @@ export class DiskHealth {
   #sampledMs = Number.NEGATIVE_INFINITY
   #sampling = false
 
-  /** `heldBytes`: what those for whom the reserve is have of it at the moment. */
+  /** `heldBytes`: what the log has of the reserve at the moment, and what it will give back. */
   constructor(env: Env, observer: Observer, roomBytes: number, heldBytes: () => number) {
     this.#heldBytes = heldBytes
     this.#env = env
@@ -41,8 +41,8 @@ export class DiskHealth {
   }
 
   /**
-   * As the file system last said, with what is held of the reserve: that comes and goes, and would make
-   * a disk full and not full in turns.
+   * As the file system last said, with what the log has of the reserve and what it will give back: that
+   * comes and goes, and would make a disk full and not full in turns.
    */
   get freeBytes(): number {
     return this.#freeBytes

@@ -263,13 +263,13 @@ describe('room for chunks', () => {
   })
   it('is as full with a long log as with a short one, as far as the reserve goes', async () => {
     const rig = makeRig()
-    let logBytes = 0
+    let log = { ownBytes: 0, heldBytes: 0 }
     rig.disk.faults.capacityBytes = 64 * MIB
     const settings = { reserveBytes: 32 * MIB }
-    const store = await openStore(rig, settings, SILENT, undefined, () => logBytes)
-    const look = async (bytes: number): Promise<unknown> => {
-      logBytes = bytes
-      rig.disk.faults.capacityBytes = 64 * MIB - bytes
+    const store = await openStore(rig, settings, SILENT, undefined, () => log)
+    const look = async (ownBytes: number, heldBytes = 0): Promise<unknown> => {
+      log = { ownBytes, heldBytes }
+      rig.disk.faults.capacityBytes = 64 * MIB - ownBytes - heldBytes
       await new Promise<void>((resolve) => rig.clock.after(2000, resolve))
       store.usage()
       await turns(5)
@@ -279,6 +279,9 @@ describe('room for chunks', () => {
     for (const bytes of [0, 8 * MIB, 32 * MIB, 2 * MIB]) {
       expect(await look(bytes)).toMatchObject(room)
     }
+    // What is kept for others is room.
+    expect(await look(8 * MIB, 40 * MIB)).toMatchObject(room)
+    expect(store.roomBytes()).toBe(32 * MIB)
     expect(await look(48 * MIB)).toMatchObject({ freeBytes: 16 * MIB })
     expect(await look(64 * MIB)).toMatchObject({ freeBytes: 0, state: 'full' })
   })

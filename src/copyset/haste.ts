@@ -5,9 +5,9 @@
 import type { ReplicaId } from '../raft/types.ts'
 import type { GroupId } from './replica-id.ts'
 
-/** One that begins so long after the last has ended has nothing to do with that. */
-const CALM_MS = 60_000
-/** From the floor of a chunkserver's rate to its ceiling. */
+/** One that begins so long after the last has ended has nothing to do with that; others may go first. */
+const CALM_MS = 600_000
+/** As many times as the ceiling of a chunkserver's rate is its floor. */
 const HASTE_MAX = 16
 
 interface Row {
@@ -31,6 +31,16 @@ export class Hastes {
   ended(group: GroupId, to: ReplicaId, haste: number, nowMs: number): void {
     this.#rows.set(keyOf(group, to), { haste, endedMs: nowMs })
   }
+}
+
+/** What a piece sent in haste counts for, where `perSecond` is the rate and `mostPerSecond` its ceiling. */
+export function hastedBytes(
+  bytes: number,
+  haste: number,
+  perSecond: number,
+  mostPerSecond: number,
+): number {
+  return bytes / Math.min(haste, Math.max(1, mostPerSecond / perSecond))
 }
 
 function keyOf(group: GroupId, to: ReplicaId): string {

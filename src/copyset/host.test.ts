@@ -269,7 +269,6 @@ describe('a replica that is far behind', () => {
       const rig = new HostRig(3, {
         checkpointBytes: 1 * KIB,
         transferPieceBytes: 256,
-        transferBytesPerSecond: 512,
         logHeldMs: 1000,
       })
       rig.log = { ...rig.log, segmentsHeld: held }
@@ -281,6 +280,7 @@ describe('a replica that is far behind', () => {
       await fill(rig, 600)
       await rig.start(behind)
       const leader = await rig.untilLeader()
+      for (const n of [1, 2, 3]) rig.host(n).limitTransfers(512)
       let isWriting = true
       const write = async (n: number): Promise<void> => {
         await rig.putting(leader, `key${n % 20}`, `value ${n} ${'x'.repeat(200)}`)

@@ -9,7 +9,7 @@ import { RateLimit } from '../base/rate.ts'
 import type { Clock } from '../env/clock.ts'
 import { HAVE_BYTES_MAX, type SnapshotItem, type SnapshotSink } from '../raft/snapshot.ts'
 import type { HostConfig } from './config.ts'
-import { Hastes } from './haste.ts'
+import { Hastes, hastedBytes } from './haste.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
 import {
@@ -48,6 +48,7 @@ export class Receptions {
   readonly #beginning = new Set<Replica>()
   readonly #clock: Clock
   readonly #rate: RateLimit
+  readonly #mostPerSecond: number
   readonly #delayMaxMs: number
   readonly #hastes = new Hastes()
   #nextTransfer = 1
@@ -60,6 +61,7 @@ export class Receptions {
   ) {
     this.#clock = clock
     this.#rate = new RateLimit(config.transferBytesPerSecond)
+    this.#mostPerSecond = config.transferBytesPerSecond
     this.#delayMaxMs = config.transferTimeoutMs / DELAYED_SHARE
     this.#replicaOf = replicaOf
   }
@@ -124,14 +126,18 @@ export class Receptions {
     const { sink, haste } = this.#find(group, transfer)
     await sink.write(item, cursor, payload, next)
     this.#receivedBytes += byteLength
-    await this.#pay(byteLength / haste)
+    await this.#pay(byteLength, haste)
     return DONE
   }
 
-  #pay(bytes: number): Promise<void> {
-    const waitMs = this.#rate.waitMs(this.#clock.monotonicMs())
+  #pay(bytes: number, haste: number): Promise<void> {
+    const nowMs = this.#clock.monotonicMs()
+    const waitMs = this.#rate.waitMs(nowMs)
     // Debt beyond that would only grow while more senders come than the rate allows.
-    if (waitMs < this.#delayMaxMs) this.#rate.take(bytes, this.#clock.monotonicMs())
+    if (waitMs < this.#delayMaxMs) {
+      const counted = hastedBytes(bytes, haste, this.#rate.perSecond, this.#mostPerSecond)
+      this.#rate.take(counted, nowMs)
+    }
     if (waitMs === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#clock.after(Math.min(waitMs, this.#delayMaxMs), resolve)

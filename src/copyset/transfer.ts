@@ -14,7 +14,7 @@ import { HAVE_BYTES_MAX, type SnapshotSource, TRANSFER_END } from '../raft/snaps
 import type { ReplicaId, SnapshotMark } from '../raft/types.ts'
 import type { RpcClient } from '../rpc/client.ts'
 import type { HostConfig } from './config.ts'
-import { Hastes } from './haste.ts'
+import { Hastes, hastedBytes } from './haste.ts'
 import type { Replica } from './replica.ts'
 import type { GroupId } from './replica-id.ts'
 import {
@@ -53,6 +53,8 @@ interface Running extends TransferProgress {
   readonly replica: Replica
   readonly client: RpcClient
   readonly haste: number
+  /** The receiver lacks what the state has. */
+  isTaken: boolean
   failed: LemnisError | null
 }
 
@@ -108,6 +110,7 @@ export class Transfers {
       itemsWanted: 0,
       replica,
       client,
+      isTaken: false,
       failed: null,
     }
     this.#running.push(running)
@@ -122,7 +125,8 @@ export class Transfers {
     source.close()
     this.#running.splice(this.#running.indexOf(running), 1)
     const { group, to, haste, bytesSent, itemsSent, itemsWanted } = running
-    if (error === null) this.#hastes.ended(group, to, haste, this.#env.clock.monotonicMs())
+    if (error === null && running.isTaken)
+      this.#hastes.ended(group, to, haste, this.#env.clock.monotonicMs())
     const code = error?.code ?? 'none'
     const fields = { group, to, bytesSent, itemsSent, itemsWanted, code }
     this.#observer.emit(error === null ? 'copyset_state_sent' : 'copyset_state_not_sent', fields)
@@ -138,6 +142,7 @@ export class Transfers {
     const answer = await client.callAsync(METHODS.TRANSFER_BEGIN, begin, offer, timeoutMs)
     const transfer = decodeTransferId(answer.body)
     if (transfer === 0) return
+    running.isTaken = true
     const wanted = decodeWanted(answer.payload)
     running.bytesWanted = bytesOf(source, wanted)
     running.itemsWanted = wanted.length
@@ -162,7 +167,7 @@ export class Transfers {
     for (let cursor = resumeAt; cursor !== TRANSFER_END; ) {
       const { bytes, next } = await source.read(item, cursor, this.#pieceBytes(), have)
       assert(next === TRANSFER_END || next > cursor, 'a snapshot goes on')
-      await this.#pay(bytes.byteLength / running.haste)
+      await this.#pay(bytes.byteLength, running.haste)
       if (flying.size >= transferPiecesInFlight) await Promise.race(flying)
       if (running.failed !== null) throw running.failed
       const sent = this.#sendPiece(running, { group, transfer, item, cursor, next }, bytes)
@@ -202,9 +207,11 @@ export class Transfers {
     }
   }
 
-  #pay(bytes: number): Promise<void> {
+  #pay(bytes: number, haste: number): Promise<void> {
     const { clock } = this.#env
-    const waitMs = this.#rate.claim(bytes, clock.monotonicMs())
+    const most = this.#config.transferBytesPerSecond
+    const counted = hastedBytes(bytes, haste, this.#rate.perSecond, most)
+    const waitMs = this.#rate.claim(counted, clock.monotonicMs())
     if (waitMs === 0) return Promise.resolve()
     return new Promise((resolve) => {
       clock.after(waitMs, resolve)

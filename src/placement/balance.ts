@@ -71,6 +71,12 @@ class PoolBalance {
   next(): MoveOperator | null {
     const pass = this.#pass
     if (!pass.hasMoveLeft('normal') || !this.#isUneven()) return null
+    return this.#nextToMean() ?? (this.#isStill() ? this.#nextInside() : null)
+  }
+
+  /** From one that has too much to one that has too little. */
+  #nextToMean(): MoveOperator | null {
+    const pass = this.#pass
     for (const to of this.#order) {
       if (this.#fill(to) >= this.#meanFill) return null
       if (!isUsable(pass.at(to)) || !pass.canMoveAt(to, 'normal')) continue
@@ -82,6 +88,30 @@ class PoolBalance {
         const index = this.#bestCopyset(from, to)
         if (index !== NOWHERE) return this.#begin(index, from, to)
         hasNothingFrom.add(from)
+      }
+    }
+    return null
+  }
+
+  #isStill(): boolean {
+    const { view } = this.#pass
+    return !view.copysets.some((one) => one.pool === this.#pool && this.#pass.isTaken(one))
+  }
+
+  /**
+   * From one that has too much to one of its zone that has what it should. None of the copysets of the
+   * first may fit where something lacks; those of the second may, and it is the next to give.
+   */
+  #nextInside(): MoveOperator | null {
+    const pass = this.#pass
+    for (let i = this.#order.length - 1; i >= 0; i--) {
+      const from = this.#order[i] as number
+      if (this.#fill(from) <= this.#meanFill) return null
+      for (const to of this.#order) {
+        if (this.#zone(to) !== this.#zone(from) || !this.#isBetter(from, to)) continue
+        if (!isUsable(pass.at(to)) || !pass.canMoveAt(to, 'normal')) continue
+        const index = this.#bestCopyset(from, to)
+        if (index !== NOWHERE) return this.#begin(index, from, to)
       }
     }
     return null

@@ -72,6 +72,8 @@ export interface RaftOptions {
 export class Leadership {
   readonly members: Members
   readonly reads = new Reads()
+  /** What was known to be committed when the term began: who has said nothing yet may be as far as that. */
+  readonly startCommit: number
   /** The index of the entry that opened the term. */
   readonly termStartIndex: number
   /** No change is proposed before the entry here is applied: the log may hold one up to it. */
@@ -85,8 +87,9 @@ export class Leadership {
   /** The first round since when nothing has changed; who answered it knows everything. */
   settledRound = Number.POSITIVE_INFINITY
 
-  constructor(members: Members, lastIndex: number, nowMs: number) {
+  constructor(members: Members, lastIndex: number, commit: number, nowMs: number) {
     this.members = members
+    this.startCommit = commit
     this.termStartIndex = lastIndex + 1
     this.pendingConfigIndex = lastIndex
     this.heartbeatDueMs = nowMs

@@ -196,7 +196,7 @@ function becomeLeader(core: Core): void {
   })
   members.configure(core.config, log.lastIndex, core.nowMs)
   members.self.match = log.stable
-  core.lead = new Leadership(members, log.lastIndex, core.nowMs)
+  core.lead = new Leadership(members, log.lastIndex, log.commit, core.nowMs)
   appendOwn(core, core.lead, 'noop', EMPTY)
   startRound(core, core.lead)
 }

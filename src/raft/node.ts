@@ -462,9 +462,14 @@ export class RaftNode {
 
   /** On a leader: the first entry that a follower heard of since then has yet to get; Infinity without one. */
   neededFrom(sinceMs: number): number {
+    const { lead } = this.#core
+    if (lead === null) return Number.POSITIVE_INFINITY
     let from = Number.POSITIVE_INFINITY
-    for (const peer of this.#core.lead?.members.peers ?? []) {
-      if (peer.activeMs >= sinceMs) from = Math.min(from, peer.neededFrom)
+    for (const peer of lead.members.peers) {
+      if (peer.activeMs < sinceMs) continue
+      const isUnheard = peer.state === 'probe' && peer.match === 0
+      const first = isUnheard ? Math.min(peer.neededFrom, lead.startCommit + 1) : peer.neededFrom
+      from = Math.min(from, first)
     }
     return from
   }

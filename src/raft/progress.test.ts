@@ -106,6 +106,26 @@ describe('progress', () => {
     expect([peer.probing, peer.mustSend]).toEqual([false, true])
   })
 
+  it('says from where on the log is needed', () => {
+    const peer = progress()
+    const seen = [peer.neededFrom]
+    const then = (act: () => void): void => {
+      act()
+      seen.push(peer.neededFrom)
+    }
+    then(() => peer.rejected(9, 4))
+    then(() => peer.accepted(4, 1, 0))
+    // On its way is not there.
+    then(() => peer.sent(8, 30, 0))
+    then(() => peer.accepted(6, 1, 0))
+    then(() => peer.needsSnapshot(20))
+    then(() => peer.snapshotEnded(20))
+    then(() => peer.accepted(20, 15, 0))
+    then(() => peer.needsSnapshot(30))
+    then(() => peer.snapshotEnded(null))
+    expect(seen).toEqual([10, 5, 5, 5, 7, 21, 21, 21, 31, 21])
+  })
+
   it('takes a state whose end is told late or twice', () => {
     const peer = progress()
     peer.needsSnapshot(20)

@@ -27,6 +27,25 @@ import {
   writeOf,
 } from './testing/log-rig.ts'
 
+async function eventLoops(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** The disk, with something said to each read of a file before it, which may make it fail. */
+function reading(disk: Disk, note: (at: number, bytes: number) => void): Disk {
+  return Object.assign(Object.create(disk) as Disk, {
+    open: async (...asked: Parameters<Disk['open']>) => {
+      const file = await disk.open(...asked)
+      const read = file.read.bind(file)
+      file.read = async (into, at) => {
+        note(at, into.byteLength)
+        return read(into, at)
+      }
+      return file
+    },
+  })
+}
+
 async function reopened(rig: Rig, log: RaftLog): Promise<RaftLog> {
   await log.close()
   return openLog(rig)
@@ -236,21 +255,12 @@ describe('RaftLog: memory', () => {
   it('answers all who wait for what one read passes over', async () => {
     const rig = makeRig()
     const groups = [1, 2, 3, 4, 5, 6]
-    const disk = rig.disk.mount()
     let reads = 0
-    const counting: Disk = Object.assign(Object.create(disk) as Disk, {
-      open: async (...asked: Parameters<Disk['open']>) => {
-        const file = await disk.open(...asked)
-        const read = file.read.bind(file)
-        file.read = (into, at) => {
-          reads++
-          return read(into, at)
-        }
-        return file
-      },
+    const disk = reading(rig.disk.mount(), () => {
+      reads++
     })
     const config = raftLogConfig({ ...SMALL, cacheBytes: 1 })
-    const log = await RaftLog.open({ ...rig.env, disk: counting }, SILENT, DIRECTORY, config)
+    const log = await RaftLog.open({ ...rig.env, disk }, SILENT, DIRECTORY, config)
     for (const group of groups) await append(log, creation(group))
     for (let index = 1; index <= 40; index++) {
       const entries = (group: number): Entry[] => [entry(group, index, 1, 100 * group)]
@@ -268,6 +278,24 @@ describe('RaftLog: memory', () => {
     }
     // Entries of several segments, each read once.
     expect(reads).toBeLessThanOrEqual(3)
+    await log.close()
+  })
+
+  it('takes a sector that cannot be read for the loss of those whose entries lie in it', async () => {
+    const rig = makeRig()
+    let bad = -1
+    const disk = reading(rig.disk.mount(), (at, bytes) => {
+      const isBad = bad >= at && bad < at + bytes
+      if (isBad) throw new LemnisError('DISK_FAILED', { errno: 'EIO' })
+    })
+    const config = raftLogConfig({ ...SMALL, cacheBytes: 1 })
+    const log = await RaftLog.open({ ...rig.env, disk }, SILENT, DIRECTORY, config)
+    for (const group of [1, 2, 3]) {
+      await append(log, { ...creation(group), entries: [entry(group, 1, 1, 5000)] })
+    }
+    bad = log.group(2).offsetOf(1)
+    const fetched = await Promise.allSettled([1, 2, 3].map((group) => log.fetch(group, 1, 2, 6000)))
+    expect(fetched.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
     await log.close()
   })
 
@@ -351,7 +379,7 @@ describe('RaftLog: segments', () => {
     await append(log, creation(1))
     await write(15)
     expect(log.group(1).firstIndex()).toBeLessThanOrEqual(5)
-    expect(log.ownFileBytes).toBeLessThan(log.fileBytes)
+    expect(log.heldFileBytes).toBeGreaterThan(0)
     // More than it may keep for others: what is useless without its beginning goes as a whole.
     await write(30)
     expect(log.group(1).firstIndex()).toBeGreaterThan(last - 4)
@@ -360,9 +388,11 @@ describe('RaftLog: segments', () => {
     expect(log.group(1).firstIndex()).toBeLessThanOrEqual(holder.from)
     // The others have it all, and nothing is written that could tell.
     holder.from = last + 1
-    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
+    const heldBytes = log.fileBytes
+    await eventLoops(50)
     expect(log.group(1).firstIndex()).toBeGreaterThan(last - 4)
-    expect(log.ownFileBytes).toBe(log.fileBytes)
+    expect(log.heldFileBytes).toBe(0)
+    expect(log.fileBytes).toBeLessThan(heldBytes)
     // Without room nothing is kept.
     holder.from = last
     holder.room = false
@@ -371,19 +401,29 @@ describe('RaftLog: segments', () => {
     await log.close()
   })
 
-  it('gives up what it keeps for others on a full disk', async () => {
-    const rig = makeRig()
-    const log = await openLog(rig, { segmentsHeld: 1000 })
-    log.holder = { mayHold: () => true, neededFrom: () => 1 }
-    await append(log, creation(1))
-    rig.disk.faults.capacityBytes = 256 * KIB
-    for (let index = 1; index <= 200; index++) {
-      await append(log, { group: 1, entries: [entry(1, index, 1, 3000)] })
-      await append(log, { group: 1, mark: markAt(index, 1) })
-    }
-    expect(log.group(1).firstIndex()).toBeGreaterThan(100)
-    await log.close()
-  })
+  it.each([1, 2, 9])(
+    'gives up what it keeps for others on a full disk, %i entries at once',
+    async (atOnce) => {
+      const rig = makeRig()
+      const log = await openLog(rig, { segmentsHeld: 1000 })
+      log.holder = { mayHold: () => true, neededFrom: () => 1 }
+      await append(log, creation(1))
+      rig.disk.faults.capacityBytes = 256 * KIB
+      let last = 0
+      const write = async (): Promise<void> => {
+        while (last < 200) {
+          const index = ++last
+          const appended = append(log, { group: 1, entries: [entry(1, index, 1, 3000)] })
+          await Promise.all([appended, append(log, { group: 1, mark: markAt(index, 1) })])
+        }
+      }
+      await Promise.all(Array.from({ length: atOnce }, write))
+      expect(log.group(1).firstIndex()).toBeGreaterThan(100)
+      const again = await reopened(rig, log)
+      expect(again.group(1).lastIndex()).toBe(200)
+      await again.close()
+    },
+  )
 
   it('removes spare segments beyond the wanted ones', async () => {
     const rig = makeRig()
@@ -401,7 +441,7 @@ describe('RaftLog: segments', () => {
     await log.close()
     const again = await openLog(rig)
     await append(again, { group: 1, entries: [entry(1, 63, 1, 10)] })
-    for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
+    await eventLoops(200)
     const names = await rig.disk.list(DIRECTORY)
     expect([before > 8, names.length < 5]).toEqual([true, true])
     expect(again.fileBytes).toBe(names.length * segmentBytes)

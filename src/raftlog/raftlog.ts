@@ -30,7 +30,7 @@ import {
 import { PayloadCache } from './payload-cache.ts'
 import { EntryReader } from './reader.ts'
 import { type Recovered, recover } from './recovery.ts'
-import { type LogHolder, retained } from './retention.ts'
+import { heldFrom, type LogHolder } from './retention.ts'
 import { Segments } from './segments.ts'
 
 /** Batches' memory kept for the next ones; more exist only while a queue builds up. */
@@ -71,10 +71,10 @@ export class RaftLog {
   #previousCrc: number
   /** Segments before it are not needed; durable once a batch that carries it is. */
   #boundary: number
-  #releasedBoundary: number
+  #durableBoundary: number
   #purgeDue = false
-  /** Segments in use for the sake of others alone. */
-  #heldCount = 0
+  /** Segments before it are forgotten. */
+  #heldFrom: number
   #heldTimer: Timer | null = null
   #pinCheckDue = false
   #poison: LemnisError | null = null
@@ -104,13 +104,14 @@ export class RaftLog {
     this.#nextNumber = recovered.expected.number
     this.#previousCrc = recovered.expected.previousCrc
     this.#boundary = recovered.boundary
-    this.#releasedBoundary = recovered.boundary
+    this.#durableBoundary = recovered.boundary
+    this.#heldFrom = recovered.boundary
     const { logId, segmentBytes, used, free } = recovered
     this.#segments = new Segments(env, directory, { ...config, segmentBytes }, logId, used, free, {
       onReady: () => this.#kick(),
       onFull: () => {
         // What is held for others goes now.
-        this.#purge()
+        this.#letGo()
         this.#kick()
       },
       onPurged: (sequence) => observer.emit('raftlog_segment_purged', { sequence }),
@@ -181,9 +182,9 @@ export class RaftLog {
     return this.#segments.fileBytes
   }
 
-  /** Of those files that it would keep on a disk without room. */
-  get ownFileBytes(): number {
-    return this.fileBytes - this.#heldCount * this.#segmentBytes
+  /** Of those files that it keeps for replicas elsewhere, and gives back when there is no room. */
+  get heldFileBytes(): number {
+    return this.#segments.countBefore(this.#durableBoundary) * this.#segmentBytes
   }
 
   /** Why nothing is written any more since the disk returned an error; null while it has not. */
@@ -382,9 +383,9 @@ export class RaftLog {
     this.#counters.bytes.add(batch.paddedBytes)
     if (this.#memories.length < MEMORIES_KEPT) this.#memories.push(batch.memory)
     this.#cache.durable(batch.number)
-    if (batch.boundary > this.#releasedBoundary) {
-      this.#releasedBoundary = batch.boundary
-      this.#segments.release(batch.boundary)
+    if (batch.boundary > this.#durableBoundary) {
+      this.#durableBoundary = batch.boundary
+      this.#segments.release(Math.min(this.#heldFrom, this.#durableBoundary))
     }
     this.#tell(batch, null)
     if (this.#purgeDue) this.#purge()
@@ -435,36 +436,45 @@ export class RaftLog {
   // --- what lets old segments go
 
   /**
-   * Gives up the segments before the oldest one that a group needs. Small state that lies in them
+   * Gives up the segments before the oldest one that a group here needs. Small state that lies in them
    * is written again first. The boundary is carried by that very batch or a later one, so a crash
    * in between finds either the old segments or everything that replaces them.
    */
   #purge(): void {
     this.#purgeDue = false
-    if (this.#poison !== null) return
+    let needed = this.#sequence
+    for (const log of this.#groups.values()) needed = Math.min(needed, log.pinnedSegment())
+    if (needed > this.#boundary) {
+      for (const log of this.#groups.values()) {
+        if (log.stateSegment() < needed) addKept(this.#fillingFor(keptRecordBytes(log)), log)
+      }
+      this.#boundary = needed
+      // Not the batches before: they may be on disk without what was just written again.
+      if (this.#filling !== null) this.#filling.boundary = needed
+      this.#schedule()
+    }
+    this.#letGo()
+  }
+
+  /** Forgets what nobody needs, and gives back what the disk durably doesn't. */
+  #letGo(): void {
     const holder = this.#segments.full === null ? this.holder : null
     const { segmentsHeld } = this.#config
-    const groups = this.#groups.values()
-    const { from: needed, ownFrom } = retained(groups, this.#sequence, holder, segmentsHeld)
-    this.#heldCount = ownFrom - Math.max(needed, this.#boundary)
-    if (this.#heldCount > 0) this.#purgeLater()
-    if (needed <= this.#boundary) return
-    for (const log of this.#groups.values()) {
-      if (log.stateSegment() < needed) addKept(this.#fillingFor(keptRecordBytes(log)), log)
-      log.dropSegmentsBefore(needed)
+    const from = heldFrom(this.#groups.values(), this.#boundary, holder, segmentsHeld)
+    if (from > this.#heldFrom) {
+      this.#heldFrom = from
+      for (const log of this.#groups.values()) log.dropSegmentsBefore(from)
+      this.#segments.release(Math.min(from, this.#durableBoundary))
     }
-    this.#boundary = needed
-    // Not the batches before: they may be on disk without what was just written again.
-    if (this.#filling !== null) this.#filling.boundary = needed
-    this.#schedule()
+    if (from < this.#boundary) this.#letGoLater()
   }
 
   /** Nobody says when the others have what they need. */
-  #purgeLater(): void {
+  #letGoLater(): void {
     if (this.#heldTimer !== null || this.#closing) return
     this.#heldTimer = this.#env.clock.after(HELD_CHECK_MS, () => {
       this.#heldTimer = null
-      this.#purge()
+      this.#letGo()
     })
   }
 

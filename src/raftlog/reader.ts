@@ -16,7 +16,7 @@ import type { GroupLog } from './group-log.ts'
 import { entryOf } from './replay.ts'
 import type { Segments } from './segments.ts'
 
-/** Most that one read takes, a larger entry excepted. */
+/** Most that one read takes, but for the first entry of who waited longest. */
 const READ_BYTES = 4 * MIB
 /** Most of it that lies before what is wanted first, for others. */
 const BEFORE_BYTES = READ_BYTES / 2
@@ -110,11 +110,12 @@ export class EntryReader {
     const first = Math.min(...parts.map(({ wanted }) => startOf(wanted)))
     const start = Math.floor(first / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES
     const end = roundUp(Math.max(...parts.map(({ span }) => span.to)), DISK_BLOCK_BYTES)
+    let left = parts
     try {
       const { file } = must(this.#segments.get(segment), 'the segment of a durable entry')
       const into = this.#memoryOf(end - start)
       await file.read(into, start)
-      let left = this.#answer(parts, into, start)
+      left = this.#answer(left, into, start)
       if (left.length > 0) {
         // A wrong bit may have come from the way, not the disk.
         await file.read(into, start)
@@ -122,8 +123,9 @@ export class EntryReader {
       }
       for (const { wanted, span } of left) wanted.reject(this.#damaged(wanted.log, span))
     } catch (error) {
-      // Those that were answered before stay so.
-      for (const { wanted } of parts) wanted.reject(error)
+      // A sector that can't be read is the matter of those whose entries lie in it.
+      if (left.length > 1) for (const part of left) await this.#readParts([part])
+      else for (const { wanted } of left) wanted.reject(error)
     }
   }
 

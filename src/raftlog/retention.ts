@@ -1,7 +1,7 @@
-// Owns the decision which segments of a log must stay: those with entries that no checkpoint covers, and,
-// as far as there is room, those with entries that a replica elsewhere has yet to get. Without the latter
-// a replica that is brought up under load never arrives: while its state travels, the log that goes on
-// from there would go. Pure.
+// Owns the decision which segments stay that this disk does not need any more, because a replica elsewhere
+// has yet to get entries of them. Without that a replica that is brought up under load never arrives: while
+// its state travels, the log that goes on from there would go. Pure. What stays is only not forgotten
+// and not reused: on the disk it counts as free already, so it can go at any moment.
 
 import type { GroupLog } from './group-log.ts'
 
@@ -13,26 +13,16 @@ export interface LogHolder {
   neededFrom(group: number): number
 }
 
-export interface Retained {
-  /** The oldest segment that must stay. */
-  readonly from: number
-  /** The oldest that would have to if it were not for others; not before `from`. */
-  readonly ownFrom: number
-}
-
-/** Of the segments up to `newest`; at most `heldMax` of them are kept for others alone. */
-export function retained(
+/** The oldest segment that stays: `boundary`, before which this disk needs none, or one of `heldMax` before it. */
+export function heldFrom(
   groups: Iterable<GroupLog>,
-  newest: number,
+  boundary: number,
   holder: LogHolder | null,
   heldMax: number,
-): Retained {
-  const held = holder?.mayHold() === true ? holder : null
-  let ownFrom = newest
-  let from = newest
-  for (const log of groups) {
-    ownFrom = Math.min(ownFrom, log.pinnedSegment())
-    if (held !== null) from = Math.min(from, log.segmentIfThere(held.neededFrom(log.id)))
-  }
-  return { from: Math.min(ownFrom, Math.max(from, ownFrom - heldMax)), ownFrom }
+): number {
+  if (holder?.mayHold() !== true) return boundary
+  let from = boundary
+  for (const log of groups) from = Math.min(from, log.segmentIfThere(holder.neededFrom(log.id)))
+  // What is useless without its beginning goes as a whole.
+  return from < boundary - heldMax ? boundary : from
 }

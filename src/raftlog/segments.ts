@@ -88,6 +88,13 @@ export class Segments {
     return this.#full
   }
 
+  /** Of those in use. */
+  countBefore(sequence: number): number {
+    let count = 0
+    for (const used of this.#used.keys()) if (used < sequence) count++
+    return count
+  }
+
   get(sequence: number): SegmentFile | undefined {
     return this.#used.get(sequence)
   }
@@ -100,6 +107,7 @@ export class Segments {
 
   /** Nothing before `sequence` is needed any more. */
   release(sequence: number): void {
+    if (this.countBefore(sequence) === 0) return
     for (const [old, segment] of [...this.#used].sort(([a], [b]) => a - b)) {
       if (old >= sequence) break
       this.#used.delete(old)

@@ -10,7 +10,7 @@ import { BLOCK_BYTES, type ChunkOp, type ChunkRequest } from '../../format/chunk
 import { type Observer, SILENT } from '../../observe/observe.ts'
 import { InstantClock } from '../../sim/disk-clock.ts'
 import { type Rig } from '../../sim/disk-rig.ts'
-import { ChunkStore } from '../chunk-store.ts'
+import { ChunkStore, type LogBytes } from '../chunk-store.ts'
 import { type ChunkStoreConfig, chunkStoreConfig } from '../config.ts'
 import type { ReplicaChunks } from '../replica-chunks.ts'
 import { BLOCKS, MISSING, type Twin } from './twin.ts'
@@ -38,11 +38,11 @@ export function openStore(
   settings: Partial<ChunkStoreConfig> = {},
   observer: Observer = SILENT,
   change = (disk: Disk): Disk => disk,
-  heldBytes?: () => number,
+  logBytes?: () => LogBytes,
 ): Promise<ChunkStore> {
   const env = { ...rig.env, disk: change(rig.disk.mount()) }
   const config = chunkStoreConfig({ ...SMALL, ...settings })
-  return ChunkStore.open(env, observer, DIRECTORY, config, heldBytes)
+  return ChunkStore.open(env, observer, DIRECTORY, config, logBytes)
 }
 
 // --- requests
