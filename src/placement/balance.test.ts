@@ -122,6 +122,17 @@ describe('the balance of copysets', () => {
     )
   })
 
+  it('ends in the smallest clusters too, where what is due is less than one', () => {
+    for (const zones of [3, 4, 5]) {
+      for (let perZone = 1; perZone <= 4; perZone++) {
+        for (let copysets = 1; copysets <= 20; copysets++) {
+          const { moves } = settled(cluster(perZone * zones, zones, copysets), LIMITS)
+          expect(moves).toBeLessThanOrEqual(3 * copysets)
+        }
+      }
+    }
+  })
+
   it('does not act on less than its share', () => {
     const view = cluster(6, 3, 1000)
     const [first] = view.copysets.filter(

@@ -261,7 +261,10 @@ class PoolBalance {
   }
 }
 
-/** One going from a count to another lessens the sum of (count - due)² / due of both. */
+/**
+ * One going from a count to another lessens the sum of (count - due)² / due of both. Without the -2 on both
+ * sides of what follows from that: rounded, equals with a small due would take turns for ever.
+ */
 function lessens(from: number, fromDue: number, to: number, toDue: number): boolean {
-  return (2 * (to - toDue) + 1) / toDue < (2 * (from - fromDue) - 1) / fromDue
+  return (2 * to + 1) / toDue < (2 * from - 1) / fromDue
 }

@@ -32,13 +32,13 @@ async function eventLoops(count: number): Promise<void> {
 }
 
 /** The disk, with something said to each read of a file before it, which may make it fail. */
-function reading(disk: Disk, note: (at: number, bytes: number) => void): Disk {
+function reading(disk: Disk, note: (at: number, bytes: number) => void | Promise<void>): Disk {
   return Object.assign(Object.create(disk) as Disk, {
     open: async (...asked: Parameters<Disk['open']>) => {
       const file = await disk.open(...asked)
       const read = file.read.bind(file)
       file.read = async (into, at) => {
-        note(at, into.byteLength)
+        await note(at, into.byteLength)
         return read(into, at)
       }
       return file
@@ -299,6 +299,33 @@ describe('RaftLog: memory', () => {
     await log.close()
   })
 
+  it('takes it for no loss when the log was let go before the sector was given up', async () => {
+    const rig = makeRig()
+    let bad = -1
+    const disk = reading(rig.disk.mount(), async (at, bytes) => {
+      if (bad < at || bad >= at + bytes) return
+      await new Promise<void>((resolve) => rig.clock.after(5000, resolve))
+      throw new LemnisError('DISK_FAILED', { errno: 'EIO' })
+    })
+    const config = raftLogConfig({ ...SMALL, cacheBytes: 1, segmentsHeld: 100 })
+    const log = await RaftLog.open({ ...rig.env, disk }, SILENT, DIRECTORY, config)
+    const groups = [1, 2, 3]
+    let needed = 1
+    log.holder = { mayHold: () => true, neededFrom: () => needed }
+    for (const group of groups) await append(log, creation(group))
+    for (let index = 1; index <= 12; index++) {
+      for (const group of groups) {
+        await append(log, { group, entries: [entry(group, index, 1, 3000)] })
+        await append(log, { group, mark: markAt(index, 1) })
+      }
+    }
+    bad = log.group(1).offsetOf(1)
+    const fetching = Promise.all(groups.map((group) => log.fetch(group, 1, 2, 6000)))
+    needed = 13
+    expect(await fetching).toEqual([[], [], []])
+    await log.close()
+  })
+
   it('fetch gives nothing of what was purged, and says CORRUPT of what is damaged', async () => {
     const rig = makeRig()
     const emitted: EventName[] = []
@@ -398,6 +425,23 @@ describe('RaftLog: segments', () => {
     holder.room = false
     await write(30)
     expect(log.group(1).firstIndex()).toBeGreaterThan(last - 4)
+    await log.close()
+  })
+
+  it('keeps it for one group though another needs more than may be kept', async () => {
+    const rig = makeRig()
+    const log = await openLog(rig, { segmentsHeld: 8 })
+    const needs = (): number => Math.max(1, log.group(2).lastIndex() - 8)
+    log.holder = { mayHold: () => true, neededFrom: (group) => (group === 1 ? 1 : needs()) }
+    for (const group of [1, 2]) await append(log, creation(group))
+    for (let index = 1; index <= 60; index++) {
+      for (const group of [1, 2]) {
+        await append(log, { group, entries: [entry(group, index, 1, 3000)] })
+        await append(log, { group, mark: markAt(index, 1) })
+      }
+      expect(log.group(2).firstIndex()).toBeLessThanOrEqual(needs())
+    }
+    expect(log.group(1).firstIndex()).toBeGreaterThan(30)
     await log.close()
   })
 

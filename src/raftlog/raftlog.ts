@@ -458,6 +458,7 @@ export class RaftLog {
 
   /** Forgets what nobody needs, and gives back what the disk durably doesn't. */
   #letGo(): void {
+    if (this.#poison !== null) return
     const holder = this.#segments.full === null ? this.holder : null
     const { segmentsHeld } = this.#config
     const from = heldFrom(this.#groups.values(), this.#boundary, holder, segmentsHeld)

@@ -86,17 +86,14 @@ export class EntryReader {
   /** The one that has waited longest, and all who wait for what lies around it. */
   #take(): Part[] {
     const first = must(this.#waiting[0], 'somebody who waits')
-    const isThere = ({ log, from }: Wanted): boolean => {
-      return from >= log.firstIndex() && from < log.cachedFrom()
-    }
-    if (!isThere(first)) {
+    if (!isOnDisk(first)) {
       this.#waiting.shift()
       first.resolve([])
       return []
     }
     const segment = segmentOf(first)
     const near = this.#waiting.filter((wanted) => {
-      const isNear = isThere(wanted) && segmentOf(wanted) === segment
+      const isNear = isOnDisk(wanted) && segmentOf(wanted) === segment
       return isNear && startOf(wanted) >= startOf(first) - BEFORE_BYTES
     })
     const end = Math.min(...near.map(startOf)) + READ_BYTES
@@ -107,7 +104,7 @@ export class EntryReader {
 
   async #readParts(parts: readonly Part[]): Promise<void> {
     const { segment } = (parts[0] as Part).span
-    const first = Math.min(...parts.map(({ wanted }) => startOf(wanted)))
+    const first = Math.min(...parts.map(({ span }) => span.offsets[0] as number))
     const start = Math.floor(first / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES
     const end = roundUp(Math.max(...parts.map(({ span }) => span.to)), DISK_BLOCK_BYTES)
     let left = parts
@@ -124,8 +121,13 @@ export class EntryReader {
       for (const { wanted, span } of left) wanted.reject(this.#damaged(wanted.log, span))
     } catch (error) {
       // A sector that can't be read is the matter of those whose entries lie in it.
-      if (left.length > 1) for (const part of left) await this.#readParts([part])
-      else for (const { wanted } of left) wanted.reject(error)
+      const isAlone = left.length === 1
+      for (const part of left) {
+        // While it was read, the log may have let it go.
+        if (!isThere(part)) part.wanted.resolve([])
+        else if (isAlone) part.wanted.reject(error)
+        else await this.#readParts([part])
+      }
     }
   }
 
@@ -172,6 +174,18 @@ export class EntryReader {
     if (this.#memory.byteLength < bytes) this.#memory = this.#env.disk.allocate(bytes)
     return this.#memory.subarray(0, bytes)
   }
+}
+
+/** The log has the first entry, and not in memory. */
+function isOnDisk({ log, from }: Wanted): boolean {
+  return from >= log.firstIndex() && from < log.cachedFrom()
+}
+
+/** The log still has the first entry where it was. */
+function isThere({ wanted, span }: Part): boolean {
+  const { log, from } = wanted
+  if (!isOnDisk(wanted)) return false
+  return log.segmentOf(from) === span.segment && log.offsetOf(from) === span.offsets[0]
 }
 
 function segmentOf({ log, from }: Wanted): number {

@@ -13,7 +13,10 @@ export interface LogHolder {
   neededFrom(group: number): number
 }
 
-/** The oldest segment that stays: `boundary`, before which this disk needs none, or one of `heldMax` before it. */
+/**
+ * The oldest segment that stays: `boundary`, before which this disk needs none, or one of `heldMax` before
+ * it. What a replica would get without its beginning is useless to it.
+ */
 export function heldFrom(
   groups: Iterable<GroupLog>,
   boundary: number,
@@ -22,7 +25,9 @@ export function heldFrom(
 ): number {
   if (holder?.mayHold() !== true) return boundary
   let from = boundary
-  for (const log of groups) from = Math.min(from, log.segmentIfThere(holder.neededFrom(log.id)))
-  // What is useless without its beginning goes as a whole.
-  return from < boundary - heldMax ? boundary : from
+  for (const log of groups) {
+    const needed = log.segmentIfThere(holder.neededFrom(log.id))
+    if (needed >= boundary - heldMax) from = Math.min(from, needed)
+  }
+  return from
 }
