@@ -125,8 +125,8 @@ export class Transfers {
     source.close()
     this.#running.splice(this.#running.indexOf(running), 1)
     const { group, to, haste, bytesSent, itemsSent, itemsWanted } = running
-    if (error === null && running.isTaken)
-      this.#hastes.ended(group, to, haste, this.#env.clock.monotonicMs())
+    const nowMs = this.#env.clock.monotonicMs()
+    if (error === null && running.isTaken) this.#hastes.ended(group, to, haste, nowMs)
     const code = error?.code ?? 'none'
     const fields = { group, to, bytesSent, itemsSent, itemsWanted, code }
     this.#observer.emit(error === null ? 'copyset_state_sent' : 'copyset_state_not_sent', fields)

@@ -262,8 +262,8 @@ class PoolBalance {
 }
 
 /**
- * One going from a count to another lessens the sum of (count - due)² / due of both. Without the -2 on both
- * sides of what follows from that: rounded, equals with a small due would take turns for ever.
+ * One going from a count to another lessens the sum of (count - due)² / due of both. The -2 that both sides
+ * of the comparison have is left out of them: rounded with it, equals with a small due took turns for ever.
  */
 function lessens(from: number, fromDue: number, to: number, toDue: number): boolean {
   return (2 * to + 1) / toDue < (2 * from - 1) / fromDue
