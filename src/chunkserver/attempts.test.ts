@@ -25,6 +25,14 @@ describe('attempts', () => {
     expect(attempts.judge(6, 1, 1, 0)).toEqual({ kind: 'ok' })
   })
 
+  it('remember of a volume that is forgotten what its earlier writers had', () => {
+    const attempts = new Attempts(1)
+    attempts.judge(5, 1, 2, 1)
+    attempts.judge(5, 1, 3, 0)
+    attempts.judge(5, 2, 1, 1)
+    expect(attempts.judge(5, 1, 2, 0)).toEqual({ kind: 'stale', attempt: 1 })
+  })
+
   it('never let a request through that was overtaken, however many volumes there are', () => {
     const request = fc.record({
       volume: fc.integer({ min: 1, max: 8 }),

@@ -6,8 +6,11 @@
 // Invariant: forgetting makes it stricter, never laxer.
 
 interface Seen {
+  /** Of the newest writer. */
   readonly epoch: number
   readonly attempt: number
+  /** Of all its writers, the ones before included. */
+  readonly highest: number
 }
 
 export type AttemptVerdict =
@@ -41,24 +44,25 @@ export class Attempts {
     if (seen === undefined || epoch > seen.epoch) {
       // A new writer counts from 0 again: what is stuck of the last one has its epoch against it.
       if (attempt < this.#floor) return { kind: 'stale', attempt: this.#floor }
-      if (attempt > 0) this.#remember(volume, epoch, attempt)
-      else if (seen !== undefined) this.#seen.set(volume, { epoch, attempt })
+      if (attempt > 0 || seen !== undefined) this.#remember(volume, epoch, attempt)
       return OK
     }
     if (epoch < seen.epoch) return { kind: 'fenced', epoch: seen.epoch }
     if (attempt < seen.attempt) return { kind: 'stale', attempt: seen.attempt }
-    if (attempt > seen.attempt) this.#seen.set(volume, { epoch, attempt })
+    if (attempt > seen.attempt) this.#remember(volume, epoch, attempt)
     return OK
   }
 
   #remember(volume: number, epoch: number, attempt: number): void {
-    if (!this.#seen.has(volume) && this.#seen.size >= this.#volumesMax) this.#forgetOldest()
-    this.#seen.set(volume, { epoch, attempt })
+    const seen = this.#seen.get(volume)
+    if (seen === undefined && this.#seen.size >= this.#volumesMax) this.#forgetOldest()
+    const highest = Math.max(attempt, seen?.highest ?? 0)
+    this.#seen.set(volume, { epoch, attempt, highest })
   }
 
   #forgetOldest(): void {
-    for (const [volume, { attempt }] of this.#seen) {
-      this.#floor = Math.max(this.#floor, attempt)
+    for (const [volume, { highest }] of this.#seen) {
+      this.#floor = Math.max(this.#floor, highest)
       this.#seen.delete(volume)
       return
     }
