@@ -8,7 +8,7 @@ import type { Disk } from '../env/disk.ts'
 import { SILENT } from '../observe/observe.ts'
 import { type DiskEvent, SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
-import { makeRig, type Rig, rigOf } from '../sim/disk-rig.ts'
+import { makeRig, type Rig, rigOf, turns } from '../sim/disk-rig.ts'
 import type { ReplicaChunks } from './replica-chunks.ts'
 import {
   applyTo,
@@ -21,7 +21,6 @@ import {
   openStore,
   REPLICA,
   randomEntry,
-  turns,
 } from './testing/chunk-rig.ts'
 import { Twin } from './testing/twin.ts'
 

@@ -5,7 +5,7 @@ import { must } from '../base/assert.ts'
 import { BLOCK_BYTES } from '../format/chunk-request.ts'
 import type { Observer } from '../observe/observe.ts'
 import { SILENT } from '../observe/observe.ts'
-import { makeRig, type Rig } from '../sim/disk-rig.ts'
+import { makeRig, type Rig, turns } from '../sim/disk-rig.ts'
 import type { ChunkStore } from './chunk-store.ts'
 import { blockAt, PAGE_BYTES, pageAt } from './layout.ts'
 import type { ReplicaChunks } from './replica-chunks.ts'
@@ -21,7 +21,6 @@ import {
   markOf,
   openStore,
   REPLICA,
-  turns,
   writeOf,
 } from './testing/chunk-rig.ts'
 import { Twin } from './testing/twin.ts'

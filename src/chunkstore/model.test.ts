@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { Prng } from '../base/prng.ts'
-import { makeRig, type Rig } from '../sim/disk-rig.ts'
+import { makeRig, type Rig, turns } from '../sim/disk-rig.ts'
 import type { ChunkStore } from './chunk-store.ts'
 import type { ReplicaChunks } from './replica-chunks.ts'
 import {
@@ -16,7 +16,6 @@ import {
   openStore,
   REPLICA,
   randomEntry,
-  turns,
 } from './testing/chunk-rig.ts'
 import { Twin } from './testing/twin.ts'
 

@@ -1,9 +1,9 @@
 // Handles: never closed under somebody, however many are in use; closed when there are too many.
 
 import { describe, expect, it } from 'vitest'
-import { makeRig } from '../sim/disk-rig.ts'
+import { makeRig, turns } from '../sim/disk-rig.ts'
 import { OpenFiles } from './open-files.ts'
-import { turns } from './testing/chunk-rig.ts'
+import {} from './testing/chunk-rig.ts'
 
 describe('open files', () => {
   it('are usable as long as somebody uses them, past any limit', async () => {

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { KIB, MIB } from '../base/units.ts'
 import { BLOCK_BYTES } from '../format/chunk-request.ts'
 import { SILENT } from '../observe/observe.ts'
-import { makeRig } from '../sim/disk-rig.ts'
+import { makeRig, turns } from '../sim/disk-rig.ts'
 import { FILE_BYTES, FILE_OVERHEAD_BYTES } from './layout.ts'
 import {
   applyTo,
@@ -17,7 +17,6 @@ import {
   markOf,
   openStore,
   REPLICA,
-  turns,
   writeOf,
 } from './testing/chunk-rig.ts'
 import { Twin } from './testing/twin.ts'

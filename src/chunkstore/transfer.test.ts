@@ -10,7 +10,7 @@ import { SILENT } from '../observe/observe.ts'
 import { type SnapshotSink, type SnapshotSource, TRANSFER_END } from '../raft/snapshot.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
-import { makeRig, type Rig, rigOf } from '../sim/disk-rig.ts'
+import { makeRig, type Rig, rigOf, turns } from '../sim/disk-rig.ts'
 import type { ChunkStore } from './chunk-store.ts'
 import { blockAt } from './layout.ts'
 import type { ReplicaChunks } from './replica-chunks.ts'
@@ -27,7 +27,6 @@ import {
   openStore,
   REPLICA,
   randomEntry,
-  turns,
   writeOf,
 } from './testing/chunk-rig.ts'
 import { Twin } from './testing/twin.ts'

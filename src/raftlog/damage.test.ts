@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { Prng } from '../base/prng.ts'
 import { type DiskEvent, SimDisk } from '../sim/disk.ts'
 import { InstantClock } from '../sim/disk-clock.ts'
-import { makeRig, type Rig, rigOf } from '../sim/disk-rig.ts'
+import { makeRig, type Rig, rigOf, turns } from '../sim/disk-rig.ts'
 import type { RaftLogBug, RaftLogSettings } from './config.ts'
 import type { RaftLog } from './raftlog.ts'
 import {
@@ -38,7 +38,7 @@ async function record(count: number, marksEvery = 1e9): Promise<readonly DiskEve
 
 /** The making of the next segment goes on in the background. */
 async function settled(): Promise<void> {
-  for (let i = 0; i < 60; i++) await new Promise((resolve) => setImmediate(resolve))
+  await turns(60)
 }
 
 function rebuilt(events: readonly DiskEvent[]): Rig {

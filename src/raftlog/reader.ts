@@ -86,14 +86,14 @@ export class EntryReader {
   /** The one that has waited longest, and all who wait for what lies around it. */
   #take(): Part[] {
     const first = must(this.#waiting[0], 'somebody who waits')
-    if (!isOnDisk(first)) {
+    if (!isOnDisk(first.log, first.from)) {
       this.#waiting.shift()
       first.resolve([])
       return []
     }
     const segment = segmentOf(first)
     const near = this.#waiting.filter((wanted) => {
-      const isNear = isOnDisk(wanted) && segmentOf(wanted) === segment
+      const isNear = isOnDisk(wanted.log, wanted.from) && segmentOf(wanted) === segment
       return isNear && startOf(wanted) >= startOf(first) - BEFORE_BYTES
     })
     const end = Math.min(...near.map(startOf)) + READ_BYTES
@@ -124,8 +124,10 @@ export class EntryReader {
       const isAlone = left.length === 1
       for (const part of left) {
         // While it was read, the log may have let it go.
-        if (!isThere(part)) part.wanted.resolve([])
-        else if (isAlone) part.wanted.reject(error)
+        const { wanted, span } = part
+        const isThere = liesAt(wanted.log, span.first, segment, span.offsets[0] as number)
+        if (!isThere) wanted.resolve([])
+        else if (isAlone) wanted.reject(error)
         else await this.#readParts([part])
       }
     }
@@ -152,8 +154,7 @@ export class EntryReader {
     for (const [i, offset] of offsets.entries()) {
       const index = first + i
       // While it was read, the log may have been purged or cut there.
-      if (index < log.firstIndex() || index >= log.cachedFrom()) break
-      if (log.segmentOf(index) !== segment || log.offsetOf(index) !== offset) break
+      if (!liesAt(log, index, segment, offset)) break
       const { byteLength } = bytes
       const at = offset - start
       const record = decodeRecord(this.#env.crc32c, bytes, at, byteLength, segment, offset)
@@ -176,16 +177,14 @@ export class EntryReader {
   }
 }
 
-/** The log has the first entry, and not in memory. */
-function isOnDisk({ log, from }: Wanted): boolean {
-  return from >= log.firstIndex() && from < log.cachedFrom()
+/** The log has the entry, and not in memory. */
+function isOnDisk(log: GroupLog, index: number): boolean {
+  return index >= log.firstIndex() && index < log.cachedFrom()
 }
 
-/** The log still has the first entry where it was. */
-function isThere({ wanted, span }: Part): boolean {
-  const { log, from } = wanted
-  if (!isOnDisk(wanted)) return false
-  return log.segmentOf(from) === span.segment && log.offsetOf(from) === span.offsets[0]
+function liesAt(log: GroupLog, index: number, segment: number, offset: number): boolean {
+  if (!isOnDisk(log, index)) return false
+  return log.segmentOf(index) === segment && log.offsetOf(index) === offset
 }
 
 function segmentOf({ log, from }: Wanted): number {

@@ -33,3 +33,9 @@ export function envOver(disk: Disk, clock: InstantClock, seed = 1): Env {
   }
   return { clock, disk, network, random: new Prng(seed), crc32c: crc32cPure }
 }
+
+/** Lets what is under way go on for some turns. */
+export async function turns(count: number): Promise<void> {
+  const clock = new InstantClock()
+  for (let i = 0; i < count; i++) await new Promise<void>((resolve) => clock.after(0, resolve))
+}

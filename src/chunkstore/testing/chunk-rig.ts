@@ -8,7 +8,6 @@ import { KIB, MIB } from '../../base/units.ts'
 import type { Disk } from '../../env/disk.ts'
 import { BLOCK_BYTES, type ChunkOp, type ChunkRequest } from '../../format/chunk-request.ts'
 import { type Observer, SILENT } from '../../observe/observe.ts'
-import { InstantClock } from '../../sim/disk-clock.ts'
 import { type Rig } from '../../sim/disk-rig.ts'
 import { ChunkStore, type LogBytes } from '../chunk-store.ts'
 import { type ChunkStoreConfig, chunkStoreConfig } from '../config.ts'
@@ -288,12 +287,6 @@ function checkBytes(bytes: Uint8Array, fills: Int32Array, where: string): void {
     const isRight = block.every((word) => word === wanted)
     check(isRight, `${where}: block ${i} has ${block[0]} for ${wanted}`)
   }
-}
-
-/** Lets what is under way go on for some turns. */
-export async function turns(count: number): Promise<void> {
-  const clock = new InstantClock()
-  for (let i = 0; i < count; i++) await new Promise<void>((resolve) => clock.after(0, resolve))
 }
 
 export function markOf(index: number): Uint8Array {

@@ -36,6 +36,11 @@ export function openLog(
   return RaftLog.open(env, SILENT, DIRECTORY, config)
 }
 
+export async function reopened(rig: Rig, log: RaftLog): Promise<RaftLog> {
+  await log.close()
+  return openLog(rig)
+}
+
 export function append(log: RaftLog, write: GroupWrite): Promise<void> {
   return new Promise((resolve, reject) => {
     log.append(write, (error) => {
